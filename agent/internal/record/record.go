@@ -1,0 +1,95 @@
+// Package record keeps what gofleet has set on this host outside toolchains,
+// so that drift can be told from a changed inventory and what was added can
+// be taken away again.
+package record
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/gofleet/gofleet/agent/internal/durable"
+	"github.com/gofleet/gofleet/agent/wire"
+)
+
+// Format is the newest format that this agent reads and writes.
+const Format = 1
+
+// Record is the content of <root>/manifests/host.json.
+type Record struct {
+	Format int               `json:"format"`
+	Files  map[string]string `json:"files,omitempty"` // path to Sum of its content, or "link:" and the target
+	Kept   map[string]string `json:"kept,omitempty"`  // foreign path to where it is kept aside
+	User   *User             `json:"user,omitempty"`
+}
+
+// User is what gofleet has set for the deploy user.
+type User struct {
+	Name    string   `json:"name"`
+	Created bool     `json:"created"`          // the account was made by gofleet
+	Groups  []string `json:"groups,omitempty"` // those gofleet added
+	Keys    []string `json:"keys,omitempty"`   // those gofleet added
+}
+
+// Sum is the form of a file's content in Files.
+func Sum(content []byte) string {
+	h := sha256.Sum256(content)
+	return hex.EncodeToString(h[:])
+}
+
+// Path is where the record of a root lies.
+func Path(root string) string { return filepath.Join(root, "manifests", "host.json") }
+
+// Load reads the record; none there gives an empty one. A newer format is an
+// error of kind wire.KindFormat.
+func Load(root string) (*Record, error) {
+	r := &Record{Format: Format}
+	b, err := os.ReadFile(Path(root))
+	if errors.Is(err, fs.ErrNotExist) {
+		return r.init(), nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read host record: %w", err)
+	}
+	if err := json.Unmarshal(b, r); err != nil {
+		return nil, wire.NewError(wire.KindHost, fmt.Errorf("read %s: %w", Path(root), err),
+			"the file is damaged; remove it and apply again")
+	}
+	if r.Format > Format {
+		return nil, wire.NewError(wire.KindFormat,
+			fmt.Errorf("%s has format %d; this gofleet reads up to %d", Path(root), r.Format, Format),
+			"use the newer gofleet that wrote it")
+	}
+	return r.init(), nil
+}
+
+func (r *Record) init() *Record {
+	if r.Files == nil {
+		r.Files = map[string]string{}
+	}
+	if r.Kept == nil {
+		r.Kept = map[string]string{}
+	}
+	return r
+}
+
+// Encode is the text of the record as Save writes it.
+func (r *Record) Encode() ([]byte, error) {
+	b, err := json.MarshalIndent(r, "", "  ")
+	return append(b, '\n'), err
+}
+
+// Save writes the record durably under root, whose manifests directory must
+// exist.
+func (r *Record) Save(root string) error {
+	b, err := r.Encode()
+	if err != nil {
+		return fmt.Errorf("encode host record: %w", err)
+	}
+	return durable.WriteFile(Path(root), b, 0o644)
+}

@@ -1,0 +1,103 @@
+// Package spec turns the variables of one host into a typed Spec: what that
+// host should be. It holds every default, every rule and every error message
+// about variables, so that gofleet and the Ansible module cannot differ. It
+// knows nothing of files, inventories or hosts.
+package spec
+
+import "time"
+
+// Spec is what one host should be. A Spec made by Parse is valid; it also
+// travels to the agent as JSON.
+type Spec struct {
+	GoVersion     string              `json:"go_version,omitempty"`  // "1.26.8", without "go"; empty where the command needs none
+	Archives      string              `json:"archives,omitempty"`    // directory, URL or bundle, as written; the controller resolves it
+	SHA256        map[Platform]string `json:"sha256,omitempty"`      // pins, lower-case hex
+	Root          string              `json:"root"`                  // absolute
+	Link          string              `json:"link"`                  // absolute
+	Keep          int                 `json:"keep"`                  // older toolchains kept for rollback
+	Env           map[string]string   `json:"env,omitempty"`         // variables of the go command, for go.env
+	Environment   map[string]string   `json:"environment,omitempty"` // other variables, for login shells
+	Verify        Verify              `json:"verify"`
+	User          *User               `json:"user,omitempty"`
+	Preconditions Preconditions       `json:"preconditions"`
+}
+
+// Verification levels, from cheap to thorough. Each includes those before it.
+const (
+	VerifyQuick = "quick" // go version, go env, one import-free compile
+	VerifyBuild = "build" // a program built and run offline as the deploy user
+	VerifyCgo   = "cgo"   // the same with cgo
+)
+
+// Verify says how an installed toolchain is proved to work before the link is
+// switched to it.
+type Verify struct {
+	Level    string    `json:"level"`
+	Commands []Command `json:"commands,omitempty"`
+}
+
+// Command is one check command of gofleet_verify.
+type Command struct {
+	Command []string      `json:"command"` // argv; no shell
+	User    string        `json:"user,omitempty"`
+	Chdir   string        `json:"chdir,omitempty"`
+	Timeout time.Duration `json:"timeout"`           // nanoseconds in JSON
+	Retries int           `json:"retries,omitempty"` // further tries after the first
+	RC      int           `json:"rc,omitempty"`      // the exit code that counts as good
+}
+
+// User is the deploy user.
+type User struct {
+	Name           string   `json:"name"`
+	Shell          string   `json:"shell,omitempty"`
+	Groups         []string `json:"groups,omitempty"`
+	AuthorizedKeys []string `json:"authorized_keys,omitempty"` // each one line, parsed
+	Sudo           []string `json:"sudo,omitempty"`            // absolute commands allowed without a password; empty means none
+}
+
+// Preconditions are the requirements on a host. A nil pointer or slice, an
+// empty string: that check is off.
+type Preconditions struct {
+	OS            []string             `json:"os,omitempty"`
+	Arch          []string             `json:"arch,omitempty"` // as uname -m says it: x86_64, aarch64
+	Kernel        *VersionRange        `json:"kernel,omitempty"`
+	Glibc         *VersionRange        `json:"glibc,omitempty"`
+	CPUs          *Amount              `json:"cpus,omitempty"`
+	Memory        *Amount              `json:"memory,omitempty"` // bytes; passes at 90 % of the figure
+	Disk          *Amount              `json:"disk,omitempty"`   // bytes
+	Inodes        *Amount              `json:"inodes,omitempty"`
+	Noexec        string               `json:"noexec,omitempty"` // "fail", "warn" or "" (off)
+	Clock         *Clock               `json:"clock,omitempty"`
+	Distributions *Distributions       `json:"distributions,omitempty"`
+	Commands      []CommandRequirement `json:"commands,omitempty"`
+}
+
+// VersionRange has dotted versions; below Min fails, below Recommended warns.
+type VersionRange struct {
+	Min         string `json:"min,omitempty"`
+	Recommended string `json:"recommended,omitempty"`
+}
+
+// Amount has numbers; below Min fails, below Recommended warns; 0 is off.
+type Amount struct {
+	Min         int64 `json:"min,omitempty"`
+	Recommended int64 `json:"recommended,omitempty"`
+}
+
+// Clock bounds the difference between host and controller; beyond it warns.
+type Clock struct {
+	MaxSkew time.Duration `json:"max_skew"`
+}
+
+// Distributions lists conditions such as "ubuntu>=20.04", "debian" or
+// "rocky>=8". A host passes when any one of a list holds; an empty list is off.
+type Distributions struct {
+	Required    []string `json:"required,omitempty"`
+	Recommended []string `json:"recommended,omitempty"`
+}
+
+// CommandRequirement is a program that must be on the host's PATH.
+type CommandRequirement struct {
+	Name string `json:"name"`
+	Min  string `json:"min,omitempty"` // lowest version that its --version may say
+}

@@ -1,0 +1,188 @@
+// Package wire holds the messages that controller and agent exchange, and
+// nothing else: no I/O on hosts, no policy. Both sides are built from this
+// package, so Hello's protocol number must be equal on both.
+package wire
+
+import (
+	"time"
+
+	"github.com/gofleet/gofleet/agent/spec"
+)
+
+// Protocol is the number that Hello carries. It changes with any message.
+const Protocol = 1
+
+// Hello is the first thing an agent says, on a line of its own behind the
+// random marker that it was started with.
+type Hello struct {
+	Protocol int           `json:"protocol"`
+	Agent    string        `json:"agent"` // gofleet's version
+	Platform spec.Platform `json:"platform"`
+	PID      int           `json:"pid"`
+	UID      int           `json:"uid"`       // what the agent runs as
+	LoginUID int           `json:"login_uid"` // who logged in, before become
+	Cached   bool          `json:"cached"`    // started from the host's cache
+}
+
+// Action is what a Task asks for.
+type Action string
+
+// The actions. Audit never changes anything; Task.Check turns the others into
+// descriptions.
+const (
+	Apply    Action = "apply"
+	Audit    Action = "audit"
+	Rollback Action = "rollback"
+	Remove   Action = "remove"
+)
+
+// Task is the one order of a connection.
+type Task struct {
+	Run     string    `json:"run"`  // the run's id
+	Host    string    `json:"host"` // the inventory's name
+	Action  Action    `json:"action"`
+	Check   bool      `json:"check,omitempty"`
+	Diff    bool      `json:"diff,omitempty"`
+	Deep    bool      `json:"deep,omitempty"`    // audit: hash every file
+	Version string    `json:"version,omitempty"` // rollback --to; remove --version ("" removes all that is ours)
+	Gofleet string    `json:"gofleet"`           // the controller's version
+	Now     time.Time `json:"now"`               // the controller's clock when the Task was sent
+	Spec    spec.Spec `json:"spec"`
+	Release *Release  `json:"release,omitempty"` // nil: the controller has no archive for this platform
+	Missing string    `json:"missing,omitempty"` // why Release is nil, for the error if it is needed
+}
+
+// Release is the verified archive that the controller offers.
+type Release struct {
+	Version  string        `json:"version"`
+	Platform spec.Platform `json:"platform"`
+	Name     string        `json:"name"`     // the file's name
+	SHA256   string        `json:"sha256"`   // of the archive as published
+	Evidence string        `json:"evidence"` // why it is believed, one line, kept in the manifest
+	Tree     Tree          `json:"tree"`
+	Transfer Transfer      `json:"transfer"`
+}
+
+// Tree is what the verified archive holds. SHA256 is that of the tree
+// manifest's text; the counts bound what an extraction may write.
+type Tree struct {
+	SHA256 string `json:"sha256"`
+	Files  int    `json:"files"`
+	Dirs   int    `json:"dirs"`
+	Bytes  int64  `json:"bytes"` // content of all files
+}
+
+// Encodings of what travels: a tar stream, compressed.
+const (
+	Gzip = "gzip"
+	Zstd = "zstd"
+)
+
+// Transfer is what travels: the archive itself or its zstd form.
+type Transfer struct {
+	Encoding  string   `json:"encoding"`
+	SHA256    string   `json:"sha256"` // of all the bytes that travel
+	Size      int64    `json:"size"`
+	ChunkSize int64    `json:"chunk_size"`
+	Chunks    []string `json:"chunks"` // sha256 of each chunk, so that a resumed upload keeps only what is right
+}
+
+// Command is a message from the controller. Exactly one field is set.
+type Command struct {
+	Task *Task  `json:"task,omitempty"`
+	Have *int64 `json:"have,omitempty"` // SFTP: the upload is contiguous up to here
+	Data *int64 `json:"data,omitempty"` // this many raw bytes follow, at most MaxData, to be appended to the upload
+	Ping bool   `json:"ping,omitempty"`
+	Stop bool   `json:"stop,omitempty"` // abandon, unless a switch has begun
+}
+
+// Event is a message from the agent. Exactly one field is set.
+type Event struct {
+	Phase    string  `json:"phase,omitempty"`   // check, wait, receive, account, verify, switch, environment, ...
+	Waiting  string  `json:"waiting,omitempty"` // the lock is held by: who
+	Need     *Need   `json:"need,omitempty"`
+	Received int64   `json:"received,omitempty"` // bytes of the transfer that are hashed and extracted
+	Report   *Report `json:"report,omitempty"`   // last
+}
+
+// Need asks for the bytes of Task.Release.Transfer from Offset on. Path is an
+// existing empty or partial file that the login user may open for writing.
+type Need struct {
+	Path   string `json:"path"`
+	Offset int64  `json:"offset"`
+}
+
+// Status is how a host stands at the end.
+type Status string
+
+// The statuses of a host. Unreachable and Skipped are the controller's.
+const (
+	OK          Status = "ok"
+	Changed     Status = "changed"
+	Drifted     Status = "drifted"
+	Failed      Status = "failed"
+	Unmet       Status = "unmet"
+	Unreachable Status = "unreachable"
+	Skipped     Status = "skipped"
+)
+
+// Report is what an agent says at the end.
+type Report struct {
+	Status   Status             `json:"status"`
+	Changed  bool               `json:"changed"`
+	Go       GoChange           `json:"go"`
+	Facts    *Facts             `json:"facts,omitempty"`
+	Checks   []Check            `json:"checks,omitempty"`
+	Actions  []ActionResult     `json:"actions,omitempty"`
+	Drift    []string           `json:"drift,omitempty"` // paths
+	Warnings []string           `json:"warnings,omitempty"`
+	Error    *Error             `json:"error,omitempty"`
+	Seconds  map[string]float64 `json:"seconds,omitempty"` // by phase
+}
+
+// GoChange holds versions without "go"; empty means none.
+type GoChange struct {
+	Before string `json:"before"`
+	After  string `json:"after"`
+}
+
+// CheckStatus is the outcome of one check.
+type CheckStatus string
+
+// The outcomes of a check.
+const (
+	Pass CheckStatus = "pass"
+	Warn CheckStatus = "warn"
+	Fail CheckStatus = "fail"
+)
+
+// Check is the result of one precondition.
+type Check struct {
+	Name   string      `json:"name"`
+	Status CheckStatus `json:"status"`
+	Actual string      `json:"actual"`
+	Wanted string      `json:"wanted"`
+	Hint   string      `json:"hint,omitempty"`
+}
+
+// ActionResult is one change that was made or, in check mode, would be.
+type ActionResult struct {
+	Name    string `json:"name"`
+	Changed bool   `json:"changed"`
+	Diff    string `json:"diff,omitempty"`
+}
+
+// Facts are what an agent knows of its host.
+type Facts struct {
+	Hostname     string `json:"hostname"`
+	Kernel       string `json:"kernel"`
+	Machine      string `json:"machine"` // uname -m
+	Bits         int    `json:"bits"`    // of the userland
+	Distribution string `json:"distribution"`
+	DistVersion  string `json:"distribution_version"`
+	Libc         string `json:"libc"` // "glibc 2.36", "musl 1.2.4" or "none"
+	CPUs         int    `json:"cpus"`
+	Memory       int64  `json:"memory"`
+	DiskFree     int64  `json:"disk_free"`
+	InodesFree   int64  `json:"inodes_free"`
+}
