@@ -60,7 +60,6 @@ type Release struct {
 	SHA256   string        `json:"sha256"`   // of the archive as published
 	Evidence string        `json:"evidence"` // why it is believed, one line, kept in the manifest
 	Tree     Tree          `json:"tree"`
-	Transfer Transfer      `json:"transfer"`
 }
 
 // Tree is what the verified archive holds. SHA256 is that of the tree
@@ -78,7 +77,8 @@ const (
 	Zstd = "zstd"
 )
 
-// Transfer is what travels: the archive itself or its zstd form.
+// Transfer is what travels: the archive itself or its zstd form. It is sent
+// when an agent wants it, so that a run in which no host does makes no zstd.
 type Transfer struct {
 	Encoding  string   `json:"encoding"`
 	SHA256    string   `json:"sha256"` // of all the bytes that travel
@@ -89,23 +89,25 @@ type Transfer struct {
 
 // Command is a message from the controller. Exactly one field is set.
 type Command struct {
-	Task *Task  `json:"task,omitempty"`
-	Have *int64 `json:"have,omitempty"` // SFTP: the upload is contiguous up to here
-	Data *int64 `json:"data,omitempty"` // this many raw bytes follow, at most MaxData, to be appended to the upload
-	Ping bool   `json:"ping,omitempty"`
-	Stop bool   `json:"stop,omitempty"` // abandon, unless a switch has begun
+	Task *Task     `json:"task,omitempty"`
+	Send *Transfer `json:"send,omitempty"` // the answer to Event.Want: what will travel
+	Have *int64    `json:"have,omitempty"` // SFTP: the upload is contiguous up to here
+	Data *int64    `json:"data,omitempty"` // this many raw bytes follow, at most MaxData, to be appended to the upload
+	Ping bool      `json:"ping,omitempty"`
+	Stop bool      `json:"stop,omitempty"` // abandon, unless a switch has begun
 }
 
 // Event is a message from the agent. Exactly one field is set.
 type Event struct {
 	Phase    string  `json:"phase,omitempty"`   // check, wait, receive, account, verify, switch, environment, ...
 	Waiting  string  `json:"waiting,omitempty"` // the lock is held by: who
+	Want     bool    `json:"want,omitempty"`    // the archive is needed: answer with Command.Send
 	Need     *Need   `json:"need,omitempty"`
 	Received int64   `json:"received,omitempty"` // bytes of the transfer that are hashed and extracted
 	Report   *Report `json:"report,omitempty"`   // last
 }
 
-// Need asks for the bytes of Task.Release.Transfer from Offset on. Path is an
+// Need asks for the bytes of the Transfer from Offset on. Path is an
 // existing empty or partial file that the login user may open for writing.
 type Need struct {
 	Path   string `json:"path"`

@@ -1,0 +1,207 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/gofleet/gofleet/agent/wire"
+	"github.com/gofleet/gofleet/controller/internal/release"
+)
+
+// pingEvery is how often an agent hears from us; it gives up after 60 s.
+const pingEvery = 10 * time.Second
+
+// zstdFrom is the number of hosts from which making a zstd form pays on a run
+// that finds none in the cache.
+const zstdFrom = 4
+
+// conversation is the talk with one host's agent, from dialling to its report.
+type conversation struct {
+	*run
+	host    *Host
+	conn    Conn
+	agent   *Agent
+	out     *wire.Writer
+	seconds map[string]float64
+}
+
+// hold runs the phases in order and returns the agent's report.
+func (c *conversation) hold(ctx context.Context) (*wire.Report, error) {
+	if err := c.connect(ctx); err != nil {
+		return nil, err
+	}
+	defer c.conn.Close()
+	if err := c.start(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.out.Write(wire.Command{Task: c.task()}); err != nil {
+		return nil, c.lost(err)
+	}
+	report, err := c.converse(ctx)
+	if err != nil {
+		return nil, c.lost(err)
+	}
+	return report, nil
+}
+
+// timed notes how long a phase of the controller took.
+func (c *conversation) timed(phase string, f func() error) error {
+	c.Observer.Phase(c.host.Name, phase)
+	begun := c.Now()
+	err := f()
+	c.seconds[phase] = c.Now().Sub(begun).Seconds()
+	return err
+}
+
+func (c *conversation) connect(ctx context.Context) error {
+	return c.timed("connect", func() (err error) {
+		c.conn, err = c.host.Connect(ctx)
+		return err
+	})
+}
+
+func (c *conversation) start(ctx context.Context) error {
+	return c.timed("agent", func() (err error) {
+		if c.agent, err = c.conn.StartAgent(ctx, c.host.Spec.Root); err != nil {
+			return err
+		}
+		c.out = wire.NewWriter(c.agent.In)
+		if got := c.agent.Hello.Protocol; got != wire.Protocol {
+			return wire.NewError(wire.KindProtocol,
+				fmt.Errorf("the agent speaks protocol %d, this gofleet %d", got, wire.Protocol),
+				"the agents in this gofleet are of another build: run make agents and build again")
+		}
+		return nil
+	})
+}
+
+func (c *conversation) task() *wire.Task {
+	t := &wire.Task{
+		Run: c.Run, Host: c.host.Name, Action: c.Command, Check: c.Check, Diff: c.Diff, Deep: c.Deep,
+		Version: c.Version, Gofleet: c.Gofleet, Now: c.Now().UTC(), Spec: *c.host.Spec,
+	}
+	p := c.agent.Hello.Platform
+	switch offer, ok := c.host.Offers[p]; {
+	case ok && offer.Archive != nil:
+		a := offer.Archive
+		t.Release = &wire.Release{
+			Version: a.Version(), Platform: p, Name: a.Name(), SHA256: a.SHA256(),
+			Evidence: a.Evidence().String(), Tree: a.Tree(),
+		}
+	case ok && offer.Missing != nil:
+		t.Missing = offer.Missing.Error()
+	default:
+		t.Missing = fmt.Sprintf("no archive of go%s for %s", c.host.Spec.GoVersion, p)
+	}
+	return t
+}
+
+// lost explains an agent that stopped talking.
+func (c *conversation) lost(err error) error {
+	var w *wire.Error
+	if errors.As(err, &w) {
+		return err
+	}
+	if closeErr := c.agent.Close(); closeErr != nil {
+		err = closeErr
+	}
+	if errors.As(err, &w) {
+		return err
+	}
+	return &wire.Error{Kind: wire.KindAgent, Retryable: true,
+		Message: fmt.Sprintf("the connection to the agent was lost: %v", err),
+		Hint:    "the host still has the Go that it had; run the same command again"}
+}
+
+// converse reads the agent's events until its report, sends what it needs,
+// and keeps telling it that we are here.
+func (c *conversation) converse(ctx context.Context) (*wire.Report, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// Reading has no context: closing the agent's channel ends it.
+	defer context.AfterFunc(ctx, func() { c.conn.Close() })()
+
+	events := make(chan wire.Event)
+	broken := make(chan error, 1)
+	go func() {
+		for {
+			var e wire.Event
+			if err := c.agent.Out.Read(&e); err != nil {
+				broken <- err
+				return
+			}
+			select {
+			case events <- e:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+
+	ping := time.NewTicker(pingEvery)
+	defer ping.Stop()
+	stop := c.Stop
+	up := &upload{conversation: c, done: make(chan error, 2)}
+	defer func() {
+		cancel(nil)
+		up.steps.Wait()
+	}()
+	for {
+		select {
+		case e := <-events:
+			if e.Report != nil {
+				return e.Report, nil
+			}
+			if err := c.event(ctx, e, up); err != nil {
+				return nil, err
+			}
+		case err := <-up.done:
+			// The agent abandons what it has when the connection closes; a
+			// report of its own would tell less than our error.
+			return nil, err
+		case err := <-broken:
+			if errors.Is(err, io.EOF) {
+				err = errors.New("it ended without a report")
+			}
+			return nil, err
+		case <-ping.C:
+			if err := c.out.Write(wire.Command{Ping: true}); err != nil {
+				return nil, err
+			}
+		case <-stop:
+			stop = nil
+			if err := c.out.Write(wire.Command{Stop: true}); err != nil {
+				return nil, err
+			}
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// event handles one event that is not the report.
+func (c *conversation) event(ctx context.Context, e wire.Event, up *upload) error {
+	switch {
+	case e.Phase != "":
+		c.Observer.Phase(c.host.Name, e.Phase)
+	case e.Waiting != "":
+		c.Observer.Phase(c.host.Name, "wait: "+e.Waiting)
+	case e.Want:
+		up.offer(ctx)
+	case e.Need != nil:
+		up.send(ctx, *e.Need)
+	}
+	return nil
+}
+
+// archive is the one offered to this host's agent.
+func (c *conversation) archive() (*release.Archive, error) {
+	a := c.host.Offers[c.agent.Hello.Platform].Archive
+	if a == nil {
+		return nil, wire.NewError(wire.KindProtocol, errors.New("the agent asks for an archive that was not offered"), "")
+	}
+	return a, nil
+}

@@ -1,0 +1,123 @@
+// Package fleet is a run: one controller command over many hosts. It takes
+// each host through its phases, bounds what goes on at once, and collects a
+// Result for every host. It knows neither SSH nor terminals.
+package fleet
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/gofleet/gofleet/agent/spec"
+	"github.com/gofleet/gofleet/agent/wire"
+	"github.com/gofleet/gofleet/controller/internal/release"
+)
+
+// Host is one host of a run, with everything decided before it is dialled.
+type Host struct {
+	Name    string
+	Spec    *spec.Spec
+	Offers  map[spec.Platform]Offer // what the controller holds for the wanted version
+	Connect func(ctx context.Context) (Conn, error)
+}
+
+// Offer is a verified archive, or why there is none.
+type Offer struct {
+	Archive *release.Archive
+	Missing error
+}
+
+// Conn is what a run needs from a connected host.
+type Conn interface {
+	// StartAgent runs the agent under become and returns after its Hello.
+	StartAgent(ctx context.Context, root string) (*Agent, error)
+	// Upload writes src from offset to size into dst, which exists. It calls
+	// contiguous, in order, with how far dst is written without holes.
+	// Where there is no SFTP, the error wraps ErrNoUpload.
+	Upload(ctx context.Context, src io.ReaderAt, offset, size int64, dst string, contiguous func(int64)) error
+	Close() error
+}
+
+// Agent is an agent that has said Hello.
+type Agent struct {
+	Hello wire.Hello
+	In    io.Writer    // wire.Commands
+	Out   *wire.Reader // wire.Events
+	Close func() error // ends it; what its stderr said is in the error when it failed
+}
+
+// Observer is told what goes on during a run. Its methods are called from
+// many goroutines and must return quickly.
+type Observer interface {
+	Phase(host, phase string)             // dial, agent, check, wait, receive, verify, switch, ...
+	Bytes(host string, done, total int64) // of the upload
+	Warn(host, message string)
+	Done(Result)
+}
+
+// Options are those of a run.
+type Options struct {
+	Run         string // the run's id
+	Command     wire.Action
+	Check       bool
+	Diff        bool
+	Deep        bool
+	Version     string // rollback --to, remove --version
+	Gofleet     string
+	Forks       int             // hosts at once
+	Uploads     int             // uploads at once
+	HostTimeout time.Duration   // for one host, all in all; 0 is none
+	Stop        <-chan struct{} // closed: begin no host, ask running agents to end
+	Observer    Observer
+	Now         func() time.Time
+}
+
+// Result is how one host ended.
+type Result struct {
+	Host     string
+	Platform string // linux/amd64; empty when the host was not reached
+	wire.Report
+}
+
+// Outcome is a whole run.
+type Outcome struct {
+	Run         string
+	Command     wire.Action
+	Check       bool
+	Results     []Result // in the order of the hosts
+	Interrupted bool
+	Seconds     float64
+}
+
+// Count gives the number of hosts with a status.
+func (o *Outcome) Count(s wire.Status) int {
+	n := 0
+	for i := range o.Results {
+		if o.Results[i].Status == s {
+			n++
+		}
+	}
+	return n
+}
+
+// Exit codes of a run, as in design.md.
+const (
+	ExitFailed      = 2
+	ExitUnreachable = 4
+	ExitInterrupted = 130
+)
+
+// ExitCode is what the process ends with.
+func (o *Outcome) ExitCode() int {
+	if o.Interrupted {
+		return ExitInterrupted
+	}
+	code := 0
+	if o.Count(wire.Failed)+o.Count(wire.Unmet)+o.Count(wire.Drifted) > 0 {
+		code |= ExitFailed
+	}
+	if o.Count(wire.Unreachable) > 0 {
+		code |= ExitUnreachable
+	}
+	return code
+}

@@ -1,0 +1,113 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/gofleet/gofleet/agent/wire"
+	"github.com/gofleet/gofleet/controller/internal/release"
+)
+
+// haveEvery is how many bytes go by between two words about how far the
+// upload is: often enough that extraction follows closely.
+const haveEvery = 512 << 10
+
+// upload sends one archive to one host, each step in a goroutine of its own
+// that puts its end into done.
+type upload struct {
+	*conversation
+	transfer atomic.Pointer[release.Transfer]
+	steps    sync.WaitGroup
+	done     chan error
+}
+
+// begin starts a step. Its end is seen in done, and by wait.
+func (u *upload) begin(step func() error) {
+	u.steps.Go(func() {
+		if err := step(); err != nil {
+			u.done <- err
+		}
+	})
+}
+
+// offer answers Event.Want with what will travel.
+func (u *upload) offer(ctx context.Context) {
+	u.begin(func() error {
+		a, err := u.archive()
+		if err != nil {
+			return err
+		}
+		encoding := wire.Gzip
+		if u.hosts >= zstdFrom || a.HasTransfer(wire.Zstd) {
+			encoding = wire.Zstd
+		}
+		t, err := a.Transfer(ctx, encoding, nil)
+		if err != nil {
+			return fmt.Errorf("prepare %s: %w", a.Name(), err)
+		}
+		u.transfer.Store(t)
+		return u.out.Write(wire.Command{Send: &t.Transfer})
+	})
+}
+
+// send brings the bytes from need.Offset on to the host, over SFTP or else
+// through the agent's stdin.
+func (u *upload) send(ctx context.Context, need wire.Need) {
+	u.begin(func() error {
+		src := u.transfer.Load()
+		if src == nil || need.Offset < 0 || need.Offset > src.Size {
+			return wire.NewError(wire.KindProtocol, errors.New("the agent asks for bytes that were not offered"), "")
+		}
+		if err := u.uploads.Acquire(ctx, 1); err != nil {
+			return err
+		}
+		defer u.uploads.Release(1)
+		begun := u.Now()
+		defer func() { u.seconds["upload"] = u.Now().Sub(begun).Seconds() }()
+
+		u.Observer.Phase(u.host.Name, "upload")
+		var have atomic.Int64
+		have.Store(need.Offset)
+		told := need.Offset
+		tell := func(n int64) {
+			have.Store(n)
+			u.Observer.Bytes(u.host.Name, n, src.Size)
+			if n-told >= haveEvery || n == src.Size {
+				told = n
+				// A broken agent shows itself to the reader of its events.
+				u.out.Write(wire.Command{Have: &n})
+			}
+		}
+		err := u.conn.Upload(ctx, src, need.Offset, src.Size, need.Path, tell)
+		if errors.Is(err, ErrNoUpload) {
+			u.Observer.Phase(u.host.Name, "upload (stdin)")
+			return u.stream(ctx, src, have.Load())
+		}
+		return err
+	})
+}
+
+// stream appends the rest of the transfer through the agent's stdin.
+func (u *upload) stream(ctx context.Context, from int64) error {
+	src := io.NewSectionReader(u.transfer, from, src.Size-from)
+	buf := make([]byte, wire.MaxData)
+	for sent := from; sent < src.Size; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := io.ReadFull(rest, buf[:min(int64(len(buf)), src.Size-sent)])
+		if err != nil {
+			return fmt.Errorf("read the archive: %w", err)
+		}
+		if err := u.out.WriteData(buf[:n]); err != nil {
+			return err
+		}
+		sent += int64(n)
+		u.Observer.Bytes(u.host.Name, sent, src.Size)
+	}
+	return nil
+}
