@@ -1,0 +1,67 @@
+# gofleet: `make demo` tries it on this machine, `make test` tests it.
+# Both install what they need; see .ci/setup.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+GO       ?= go
+BIN      := $(CURDIR)/bin
+CACHE    ?= $(CURDIR)/.cache
+EMBED    := controller/internal/agents/bin
+# The platforms that agents are built for, as Go archives spell them.
+PLATFORMS := linux-amd64 linux-arm64 linux-386 linux-armv6l linux-ppc64le linux-s390x linux-riscv64
+AGENT_SRC := $(shell find agent -name '*.go' -not -name '*_test.go') go.mod go.sum
+GO_SRC    := $(shell find agent controller -name '*.go') go.mod go.sum
+
+.PHONY: help setup build agents demo test test-fast lint man bench clean
+
+help: ## show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install what building and testing need
+	@.ci/setup
+
+build: setup ## build bin/gofleet with the agents of every platform inside
+	@$(MAKE) --no-print-directory $(BIN)/gofleet
+
+agents: $(EMBED)/index ## build and compress the agents
+
+# One rule builds all agents: they are the same sources.
+$(EMBED)/index: $(AGENT_SRC) controller/internal/agents/pack/main.go Makefile
+	@mkdir -p $(BIN)/agents && rm -f $(BIN)/agents/* $(EMBED)/*.gz $(EMBED)/index
+	@for p in $(PLATFORMS); do \
+	  arch=$${p#linux-}; goarm=; [ $$arch != armv6l ] || { arch=arm; goarm=6; }; \
+	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch GOARM=$$goarm $(GO) build -trimpath -ldflags='-s -w -buildid=' \
+	    -o $(BIN)/agents/gofleet-agent-$$p ./agent/cmd/gofleet-agent; \
+	done
+	@$(GO) run ./controller/internal/agents/pack -o $(EMBED) $(BIN)/agents
+
+$(BIN)/gofleet: $(EMBED)/index $(GO_SRC)
+	@mkdir -p $(BIN)
+	$(GO) build -trimpath -o $@ ./controller/cmd/gofleet
+
+$(BIN)/gofleet-lab: $(GO_SRC)
+	@mkdir -p $(BIN)
+	$(GO) build -trimpath -o $@ ./controller/cmd/gofleet-lab
+
+demo: build $(BIN)/gofleet-lab ## fetch Go, start three hosts, audit, apply, apply again
+	@.ci/demo
+
+test: build $(BIN)/gofleet-lab ## run every test
+	@.ci/test
+
+test-fast: build ## run the tests that need no hosts
+	@.ci/test fast
+
+lint: setup ## format, vet, staticcheck, ansible-lint
+	@.ci/lint
+
+man: $(BIN)/gofleet ## write the man pages to bin/man
+	@mkdir -p $(BIN)/man && $(BIN)/gofleet man $(BIN)/man
+
+bench: build $(BIN)/gofleet-lab ## measure gofleet beside ssh, tar, pyinfra and Ansible
+	@.ci/bench
+
+clean: ## remove what was built
+	rm -rf $(BIN) $(EMBED)/*.gz $(EMBED)/index
