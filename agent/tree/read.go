@@ -1,0 +1,344 @@
+package tree
+
+import (
+	"archive/tar"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"strings"
+
+	"github.com/gofleet/gofleet/agent/wire"
+)
+
+// Limits bound what an archive may hold. An archive that holds more is
+// refused before the entry in question is visited.
+type Limits struct {
+	Files int
+	Dirs  int   // without the root
+	Bytes int64 // content of all files
+}
+
+// DefaultLimits are for archives whose manifest is not known yet: several
+// times what any Go release has held.
+func DefaultLimits() Limits { return Limits{Files: 60_000, Dirs: 10_000, Bytes: 2 << 30} }
+
+// LimitsOf are the limits that the tree of a verified archive allows.
+func LimitsOf(t wire.Tree) Limits { return Limits{Files: t.Files, Dirs: t.Dirs, Bytes: t.Bytes} }
+
+// maxTrailer is how many zero bytes may follow the end of a tar stream.
+const maxTrailer = 1 << 20
+
+// Read reads a Go archive, an uncompressed tar stream, to its end and gives
+// its manifest. It calls visit for every entry: directories before what is in
+// them, each once, also those that the archive only implies. The Entry of a
+// file has no SHA256 yet: content is hashed while visit reads it, and what
+// visit leaves unread is hashed after it. content is valid until visit
+// returns. visit may be nil. An error of visit is returned as it is.
+//
+// Only what official archives hold is accepted: regular files with mode 0755
+// or 0644 and directories with mode 0755, all under go/, with clean paths, no
+// path twice. Anything else is a *wire.Error of kind archive_unsafe that names
+// the entry. A stream that ends early or is no tar at all is one of kind
+// archive_corrupt. Errors of r that are not about the archive are returned as
+// they are.
+func Read(r io.Reader, limits Limits, visit func(e Entry, content io.Reader) error) (Manifest, error) {
+	src := &source{r: r}
+	t := &reader{
+		tar:    tar.NewReader(src),
+		limits: limits,
+		visit:  visit,
+		seen:   make(map[string]kind, limits.Files/2+limits.Dirs/2),
+		m:      make(Manifest, 0, min(limits.Files+limits.Dirs, 20_000)),
+		hash:   hashReader{h: sha256.New()},
+	}
+	for {
+		hdr, err := t.tar.Next()
+		if errors.Is(err, io.EOF) && !src.ended {
+			break
+		}
+		if err == nil {
+			err = t.entry(hdr)
+		}
+		if err != nil {
+			return nil, src.explain(err)
+		}
+	}
+	if err := src.drain(); err != nil {
+		return nil, src.explain(err)
+	}
+	if len(t.m) == 0 {
+		return nil, corrupt(errors.New("archive is empty"))
+	}
+	t.m.Sort()
+	return t.m, nil
+}
+
+// kind is what a path was seen as.
+type kind byte
+
+const (
+	file    kind = 1 + iota
+	implied      // a directory that only was part of another path
+	listed       // a directory with an entry of its own
+)
+
+type reader struct {
+	tar    *tar.Reader
+	limits Limits
+	visit  func(Entry, io.Reader) error
+	seen   map[string]kind
+	m      Manifest
+	files  int
+	dirs   int
+	bytes  int64
+	root   bool   // the entry go/ was there
+	last   string // directory of the last entry, known to exist
+	hash   hashReader
+}
+
+func (t *reader) entry(hdr *tar.Header) error {
+	path, isDir, err := check(hdr)
+	if err != nil {
+		return err
+	}
+	if path == "" {
+		if t.root {
+			return unsafe(hdr.Name, "is there twice")
+		}
+		t.root = true
+		return nil
+	}
+	if err := t.parents(hdr.Name, parent(path)); err != nil {
+		return err
+	}
+	if isDir {
+		return t.dir(hdr.Name, path, listed)
+	}
+	return t.file(hdr, path)
+}
+
+// check refuses a header that no Go archive has. path is "" for go/ itself.
+func check(hdr *tar.Header) (path string, isDir bool, err error) {
+	name := hdr.Name
+	switch hdr.Typeflag {
+	case tar.TypeReg:
+	case tar.TypeDir:
+		isDir = true
+	case tar.TypeSymlink, tar.TypeLink:
+		return "", false, unsafe(name, "is a link")
+	default:
+		return "", false, unsafe(name, "is neither a regular file nor a directory")
+	}
+	for key := range hdr.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return "", false, unsafe(name, "is a sparse file")
+		}
+	}
+	if isDir {
+		name = strings.TrimSuffix(name, "/")
+	}
+	if name == "go" && isDir {
+		return "", true, checkMode(hdr, isDir)
+	}
+	path, ok := strings.CutPrefix(name, "go/")
+	if !ok {
+		if name != "" && name[0] == '/' {
+			return "", false, unsafe(hdr.Name, "is absolute")
+		}
+		return "", false, unsafe(hdr.Name, "does not lie under go/")
+	}
+	if why := badPath(path); why != "" {
+		return "", false, unsafe(hdr.Name, why)
+	}
+	return path, isDir, checkMode(hdr, isDir)
+}
+
+func checkMode(hdr *tar.Header, isDir bool) error {
+	switch {
+	case hdr.Mode == 0o755, hdr.Mode == 0o644 && !isDir:
+		return nil
+	case hdr.Mode&0o7000 != 0:
+		return unsafe(hdr.Name, fmt.Sprintf("has mode %04o, with setuid, setgid or sticky bits", hdr.Mode))
+	}
+	return unsafe(hdr.Name, fmt.Sprintf("has mode %04o; a Go archive has 0755 and 0644 only", hdr.Mode))
+}
+
+// parents makes sure that dir and those above it are directories of the tree.
+func (t *reader) parents(name, dir string) error {
+	if dir == t.last || dir == "" {
+		return nil
+	}
+	switch t.seen[dir] {
+	case file:
+		return unsafe(name, "lies in something that is a file")
+	case 0:
+		if err := t.parents(name, parent(dir)); err != nil {
+			return err
+		}
+		if err := t.dir(name, dir, implied); err != nil {
+			return err
+		}
+	}
+	t.last = dir
+	return nil
+}
+
+func (t *reader) dir(name, path string, as kind) error {
+	switch t.seen[path] {
+	case implied:
+		t.seen[path] = listed
+		return nil
+	case file, listed:
+		return unsafe(name, "is there twice")
+	}
+	if t.dirs++; t.dirs > t.limits.Dirs {
+		return unsafe(name, fmt.Sprintf("is one directory more than the %d promised", t.limits.Dirs))
+	}
+	t.seen[path] = as
+	e := Entry{Path: path, Dir: true, Mode: 0o755}
+	t.m = append(t.m, e)
+	if t.visit == nil {
+		return nil
+	}
+	return t.visit(e, nil)
+}
+
+func (t *reader) file(hdr *tar.Header, path string) error {
+	if t.seen[path] != 0 {
+		return unsafe(hdr.Name, "is there twice")
+	}
+	if t.files++; t.files > t.limits.Files {
+		return unsafe(hdr.Name, fmt.Sprintf("is one file more than the %d promised", t.limits.Files))
+	}
+	if hdr.Size < 0 || hdr.Size > t.limits.Bytes-t.bytes {
+		return unsafe(hdr.Name, fmt.Sprintf("brings the tree over the %d bytes promised", t.limits.Bytes))
+	}
+	t.bytes += hdr.Size
+	t.seen[path] = file
+	e := Entry{Path: path, Mode: fs.FileMode(hdr.Mode), Size: hdr.Size}
+	t.hash.start(t.tar)
+	if t.visit != nil {
+		if err := t.visit(e, &t.hash); err != nil {
+			return err
+		}
+	}
+	if err := t.hash.finish(&e.SHA256); err != nil {
+		return err
+	}
+	t.m = append(t.m, e)
+	return nil
+}
+
+// hashReader hashes what is read through it.
+type hashReader struct {
+	r   io.Reader
+	h   hash.Hash
+	buf []byte
+}
+
+func (h *hashReader) start(r io.Reader) {
+	h.r = r
+	h.h.Reset()
+}
+
+func (h *hashReader) Read(p []byte) (int, error) {
+	n, err := h.r.Read(p)
+	h.h.Write(p[:n])
+	return n, err
+}
+
+// finish reads what is left and stores the sum.
+func (h *hashReader) finish(sum *[sha256.Size]byte) error {
+	if h.buf == nil {
+		h.buf = make([]byte, 64<<10)
+	}
+	for {
+		_, err := h.Read(h.buf)
+		if errors.Is(err, io.EOF) {
+			h.h.Sum(sum[:0])
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// source remembers how its reader ended, so that a failed transfer is not
+// taken for a bad archive, and a tar stream without its end marker, which
+// archive/tar accepts, is not taken for a whole one.
+type source struct {
+	r     io.Reader
+	err   error // why r failed
+	ended bool  // the end of r was met
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	switch {
+	case err == nil:
+	case !errors.Is(err, io.EOF):
+		s.err = err
+	case n > 0:
+		err = nil // the end is told by the next Read, as nothing
+	default:
+		s.ended = true
+	}
+	return n, err
+}
+
+// drain reads the padding behind the tar's end; whatever checks sums below
+// then has seen the last byte.
+func (s *source) drain() error {
+	buf := make([]byte, 4<<10)
+	for total := 0; ; {
+		n, err := s.Read(buf)
+		for _, c := range buf[:n] {
+			if c != 0 {
+				return unsafe("", "has data behind its end")
+			}
+		}
+		if total += n; total > maxTrailer {
+			return unsafe("", "has data behind its end")
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// explain gives err the kind that the caller of Read decides by.
+func (s *source) explain(err error) error {
+	if s.err != nil {
+		return s.err
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return corrupt(errors.New("archive ends early"))
+	}
+	if errors.Is(err, tar.ErrHeader) {
+		return corrupt(fmt.Errorf("read archive: %w", err))
+	}
+	return err
+}
+
+func unsafe(name, why string) error {
+	if name == "" {
+		return wire.NewError(wire.KindArchiveUnsafe, fmt.Errorf("archive %s", why), unsafeHint)
+	}
+	if len(name) > 200 {
+		name = name[:200] + "…"
+	}
+	return wire.NewError(wire.KindArchiveUnsafe, fmt.Errorf("archive entry %q %s", name, why), unsafeHint)
+}
+
+const unsafeHint = "no official Go archive is made like this; fetch it again from its source"
+
+func corrupt(err error) error {
+	return wire.NewError(wire.KindArchiveCorrupt, err, "fetch the archive again")
+}
