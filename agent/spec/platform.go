@@ -31,6 +31,9 @@ var machines = map[string]string{
 // aliases are other spellings of archive architectures that people write.
 var aliases = map[string]string{"arm": "armv6l", "armv6": "armv6l", "armhf": "armv6l", "x86": "386"}
 
+// archiveArchs are the architectures that Linux archives of Go exist for.
+var archiveArchs = []string{"386", "amd64", "arm64", "armv6l", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64", "s390x"}
+
 // ArchOfMachine gives the archive architecture for what uname -m says, and
 // false for a machine that no Go archive serves.
 func ArchOfMachine(machine string) (string, bool) {
@@ -47,6 +50,7 @@ func ParsePlatform(s string) (Platform, error) {
 	if !ok || os == "" || arch == "" || strings.ContainsAny(arch, "/- \t\n") {
 		return Platform{}, fmt.Errorf("%q is not a platform: write it like linux/amd64", s)
 	}
+	arch = strings.ToLower(arch)
 	if a, ok := machines[arch]; ok {
 		arch = a
 	} else if a, ok := aliases[arch]; ok {

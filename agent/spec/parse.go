@@ -1,0 +1,331 @@
+package spec
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Defaults that other packages compare with.
+const (
+	DefaultRoot     = "/usr/local/lib/gofleet"
+	DefaultLink     = "/usr/local/go"
+	DefaultArchives = "../archives"
+	DefaultShell    = "/bin/bash"
+	DefaultTimeout  = time.Minute // of a command in gofleet_verify
+)
+
+// Options say where variables come from.
+type Options struct {
+	// Prefix is "gofleet_" for an inventory, whose other variables are none of
+	// our business, or "" for a module, where every name must be known.
+	Prefix string
+	// Required: go_version must be there.
+	Required bool
+	// Raw gives the scalar at a path as it was written, "1.20", or "". It may be
+	// nil.
+	Raw func(path ...string) string
+	// Lenient takes what templates and module arguments turn values into: "5"
+	// is 5, "a,b" is a list, text with "{{" is text, empty text is not set.
+	Lenient bool
+}
+
+// Parse turns variables into a valid Spec. The values are what YAML or JSON
+// gives: nil, bool, int64, float64, string, []any, map[string]any. A non-nil
+// error is Errors, with everything that is wrong.
+func Parse(vars map[string]any, o Options) (*Spec, error) {
+	p := &parser{o: o}
+	s := defaults()
+	root := node{p: p}
+	for name, v := range vars {
+		bare, ours := strings.CutPrefix(name, o.Prefix)
+		if !ours || o.Prefix == "" && strings.HasPrefix(name, "_ansible_") {
+			continue
+		}
+		n := root.child(name, v)
+		read, known := readers[bare]
+		switch {
+		case !known:
+			p.unknown(n, bare)
+		case v == nil || o.Lenient && v == "":
+			// Not set: the default stands.
+		case !o.Lenient && n.templated():
+		default:
+			read(n, s)
+		}
+	}
+	version := root.child(o.Prefix+"go_version", vars[o.Prefix+"go_version"])
+	if o.Required && (version.v == nil || o.Lenient && version.v == "") {
+		version.fail(`set it, like "1.26.8"`, "is required")
+	}
+	p.checkPaths(s)
+	if len(p.errs) > 0 {
+		p.errs.sort()
+		return nil, p.errs
+	}
+	return s, nil
+}
+
+func defaults() *Spec {
+	return &Spec{
+		Archives:      DefaultArchives,
+		Root:          DefaultRoot,
+		Link:          DefaultLink,
+		Keep:          2,
+		Env:           map[string]string{"GOTOOLCHAIN": "local"},
+		Verify:        Verify{Level: VerifyQuick},
+		Preconditions: defaultPreconditions(),
+	}
+}
+
+// readers has one function for each variable. Each sets what it can read and
+// reports the rest.
+var readers = map[string]func(n node, s *Spec){
+	"go_version": func(n node, s *Spec) {
+		if v, ok := n.goVersion(); ok {
+			s.GoVersion = v
+		}
+	},
+	"archives": func(n node, s *Spec) {
+		if v, ok := n.archives(); ok {
+			s.Archives = v
+		}
+	},
+	"sha256": func(n node, s *Spec) { s.SHA256 = n.pins() },
+	"root": func(n node, s *Spec) {
+		if v, ok := n.place(); ok {
+			s.Root = v
+		}
+	},
+	"link": func(n node, s *Spec) {
+		if v, ok := n.place(); ok {
+			s.Link = v
+		}
+	},
+	"keep": func(n node, s *Spec) {
+		if v, ok := n.integer(0, 100); ok {
+			s.Keep = int(v)
+		}
+	},
+	"env":           func(n node, s *Spec) { s.Env = n.goEnv(s.Env) },
+	"environment":   func(n node, s *Spec) { s.Environment = n.environment() },
+	"verify":        func(n node, s *Spec) { n.verify(&s.Verify) },
+	"user":          func(n node, s *Spec) { s.User = n.user() },
+	"preconditions": func(n node, s *Spec) { n.preconditions(&s.Preconditions) },
+}
+
+// reserved are the names of later parts.
+var reserved = []string{
+	"modules", "gopath", "netrc", "trusted_keys", "site_seed", "slo", "time",
+	"packages", "users", "services", "firewall", "policy",
+}
+
+// unknown reports a variable that has no reader.
+func (p *parser) unknown(n node, bare string) {
+	if slices.Contains(reserved, bare) {
+		n.fail("remove it; the name is reserved for a later gofleet", "is not yet supported by this gofleet")
+		return
+	}
+	names := make([]string, 0, len(readers))
+	for name := range readers {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	hint := "docs/variables.md lists every name"
+	if near := nearest(strings.ToLower(bare), names); near != "" {
+		hint = "did you mean " + p.o.Prefix + near + "?"
+	}
+	n.fail(hint, "is not a variable of gofleet")
+}
+
+// archives reads a directory, a bundle or an http(s) URL.
+func (n node) archives() (string, bool) {
+	const example = `write a directory, a bundle or an http(s) URL, like "../archives"`
+	s, ok := n.text(example)
+	if !ok {
+		return "", false
+	}
+	s = strings.TrimSpace(s)
+	if s == "" {
+		n.fail(example, "is empty")
+		return "", false
+	}
+	scheme, rest, isURL := strings.Cut(s, "://")
+	if !isURL {
+		return s, true
+	}
+	host, _, _ := strings.Cut(rest, "/")
+	switch {
+	case !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https"):
+		n.fail(example, "%s is not a scheme that gofleet reads archives by", quote(scheme+"://"))
+	case strings.Contains(host, "@"):
+		n.fail("serve the archives without a password; they are public files, and gofleet verifies them",
+			"has a user or password in its URL, which would show in reports")
+	case host == "" || strings.ContainsAny(rest, " \"<>\\^`{|}"):
+		n.fail(example, "is not a URL")
+	default:
+		return s, true
+	}
+	return "", false
+}
+
+// pins reads gofleet_sha256.
+func (n node) pins() map[Platform]string {
+	const example = `write it like {linux-amd64: "979694c2c25c73…"}`
+	m, ok := n.v.(map[string]any)
+	if !ok {
+		n.fail(example, "must be a dictionary of platform and sha256, not %s", kind(n.v))
+		return nil
+	}
+	out := make(map[Platform]string, len(m))
+	spelled := make(map[Platform]string, len(m))
+	for _, key := range sortedKeys(m) {
+		c := n.child(key, m[key])
+		platform, hint, err := knownPlatform(key)
+		if err != nil {
+			c.fail(hint, "%s", err)
+			continue
+		}
+		if before, twice := spelled[platform]; twice {
+			c.fail("keep one of them", "is the same platform as %s", quote(before))
+			continue
+		}
+		spelled[platform] = key
+		sum, isText := c.v.(string)
+		sum = strings.ToLower(strings.TrimSpace(sum))
+		switch {
+		case c.v == nil: // no pin for this platform
+		case !isText:
+			c.fail("quote it", "must be a sha256 in quotes, not %s", kind(c.v))
+		case len(sum) != 64 || strings.Trim(sum, "0123456789abcdef") != "":
+			c.fail("a sha256 is 64 hexadecimal digits", "%s is not a sha256", quote(sum))
+		default:
+			out[platform] = sum
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
+// knownPlatform reads a platform that Go has Linux archives for.
+func knownPlatform(s string) (p Platform, hint string, err error) {
+	p, err = ParsePlatform(s)
+	if err != nil {
+		return p, "", err
+	}
+	if p.OS == "linux" && slices.Contains(archiveArchs, p.Arch) {
+		return p, "", nil
+	}
+	names := make([]string, len(archiveArchs))
+	for i, a := range archiveArchs {
+		names[i] = Platform{"linux", a}.Dashed()
+	}
+	hint = "known: " + strings.Join(names, ", ")
+	if near := nearest(p.Dashed(), names); near != "" {
+		hint = "did you mean " + near + "?"
+	}
+	return p, hint, errUnknownPlatform(s)
+}
+
+type errUnknownPlatform string
+
+func (e errUnknownPlatform) Error() string {
+	return quote(string(e)) + " is not a platform that gofleet installs Go on"
+}
+
+func sortedKeys(m map[string]any) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// verify reads gofleet_verify into v, which has the defaults.
+func (n node) verify(v *Verify) {
+	const example = "write it like {level: build, commands: [{command: [go, version]}]}"
+	m, ok := n.dict([]string{"level", "commands"}, example)
+	if !ok {
+		return
+	}
+	if c, ok := m["level"]; ok && c.v != nil {
+		if level, ok := c.choice(VerifyQuick, VerifyBuild, VerifyCgo); ok {
+			v.Level = level
+		}
+	}
+	if c, ok := m["commands"]; ok && c.v != nil {
+		if _, text := c.v.(string); text {
+			c.fail(example, "must be a list, not text")
+			return
+		}
+		items, _ := c.list(example)
+		for _, item := range items {
+			if cmd, ok := item.command(); ok {
+				v.Commands = append(v.Commands, cmd)
+			}
+		}
+	}
+}
+
+// command reads one command of gofleet_verify.
+func (n node) command() (Command, bool) {
+	const example = "write it like {command: [go, test, std], user: deploy, timeout: 5m}"
+	cmd := Command{Timeout: DefaultTimeout}
+	m, ok := n.dict([]string{"command", "user", "chdir", "timeout", "retries", "rc"}, example)
+	if !ok {
+		return cmd, false
+	}
+	before := len(n.p.errs)
+	argv, ok := m["command"]
+	if !ok || argv.v == nil {
+		n.fail(example, "has no command")
+		return cmd, false
+	}
+	cmd.Command = argv.argv()
+	if c, ok := m["user"]; ok && c.v != nil {
+		cmd.User, _ = c.accountName("user")
+	}
+	if c, ok := m["chdir"]; ok && c.v != nil {
+		cmd.Chdir, _ = c.absolute()
+	}
+	if c, ok := m["timeout"]; ok && c.v != nil {
+		cmd.Timeout, _ = c.duration(24 * time.Hour)
+	}
+	if c, ok := m["retries"]; ok && c.v != nil {
+		i, _ := c.integer(0, 100)
+		cmd.Retries = int(i)
+	}
+	if c, ok := m["rc"]; ok && c.v != nil {
+		i, _ := c.integer(0, 255)
+		cmd.RC = int(i)
+	}
+	return cmd, len(n.p.errs) == before
+}
+
+// argv reads a program and its arguments. No shell will see them.
+func (n node) argv() []string {
+	const example = "write a list, like [go, vet, ./...]; no shell reads it"
+	items, isList := n.v.([]any)
+	if !isList || len(items) == 0 {
+		n.fail(example, "must be a list of a program and its arguments, not %s", n.shown())
+		return nil
+	}
+	var out []string
+	for i, item := range items {
+		arg, ok := n.child(itoa(i), item).asText()
+		if ok {
+			out = append(out, arg)
+		}
+	}
+	if len(out) != len(items) {
+		return nil
+	}
+	if out[0] == "" || strings.Contains(out[0], "/") && !strings.HasPrefix(out[0], "/") || strings.HasPrefix(out[0], "-") {
+		n.child("0", out[0]).fail("write a name that is on the PATH, or an absolute path", "%s is not a program", quote(out[0]))
+		return nil
+	}
+	return out
+}

@@ -1,0 +1,184 @@
+package spec
+
+import (
+	"path"
+	"slices"
+	"strings"
+)
+
+// user reads gofleet_user, which is not null.
+func (n node) user() *User {
+	const example = "write it like {name: deploy, authorized_keys: [ssh-ed25519 AAAA…]}"
+	m, ok := n.dict([]string{"name", "shell", "groups", "authorized_keys", "sudo"}, example)
+	if !ok {
+		return nil
+	}
+	u := &User{Shell: DefaultShell}
+	if c, ok := m["name"]; !ok || c.v == nil {
+		n.fail(example, "has no name")
+	} else if name, ok := c.accountName("user"); ok {
+		u.Name = name
+		if name == "root" {
+			c.fail("name an ordinary account, like deploy", "root cannot be the deploy user")
+		}
+	}
+	if c, ok := m["shell"]; ok && c.v != nil {
+		if shell, ok := c.absolute(); ok {
+			if strings.IndexFunc(shell, func(r rune) bool { return !pathRune(r) }) >= 0 || shell == "/" {
+				c.fail("write it like "+DefaultShell, "%s cannot be a shell", quote(shell))
+			}
+			u.Shell = shell
+		}
+	}
+	if c, ok := m["groups"]; ok && c.v != nil {
+		u.Groups = c.groups()
+	}
+	if c, ok := m["authorized_keys"]; ok && c.v != nil {
+		u.AuthorizedKeys = c.authorizedKeys()
+	}
+	if c, ok := m["sudo"]; ok && c.v != nil {
+		u.Sudo = c.sudo()
+	}
+	return u
+}
+
+// accountName reads the name of a user or group: what useradd accepts, and
+// also the capitals and dots that directories have.
+func (n node) accountName(what string) (string, bool) {
+	s, ok := n.v.(string)
+	if !ok {
+		n.fail("quote it", "must be the name of a %s, not %s", what, kind(n.v))
+		return "", false
+	}
+	valid := s != "" && len(s) <= 32
+	for i, r := range s {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '_'
+		digit := r >= '0' && r <= '9' || r == '-' || r == '.'
+		valid = valid && (letter || digit && i > 0)
+	}
+	if !valid {
+		n.fail("names have 1 to 32 of letters, digits, _ - and . and begin with a letter or _",
+			"%s cannot be the name of a %s", quote(s), what)
+	}
+	return s, valid
+}
+
+// groups reads group names, each once.
+func (n node) groups() []string {
+	items, _ := n.list("write a list, like [docker]")
+	var out []string
+	for _, item := range items {
+		if g, ok := item.accountName("group"); ok && !slices.Contains(out, g) {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
+// authorizedKeys reads key lines. The same key twice is one key; with other
+// options it is an error, for sshd would follow only the first.
+func (n node) authorizedKeys() []string {
+	const example = "write a list of public keys, like [ssh-ed25519 AAAA…]"
+	items, isList := n.v.([]any)
+	if s, text := n.v.(string); text && n.p.o.Lenient {
+		isList = true
+		for _, line := range strings.Split(s, "\n") {
+			if strings.TrimSpace(line) != "" {
+				items = append(items, line)
+			}
+		}
+	}
+	if !isList {
+		n.fail(example, "must be a list, not %s", kind(n.v))
+		return nil
+	}
+	var out []string
+	options := map[string]string{}
+	for i, item := range items {
+		c := n.child(itoa(i), item)
+		s, text := item.(string)
+		if !text {
+			c.fail("quote it", "must be a public key, not %s", kind(item))
+			continue
+		}
+		key, hint, err := ParseAuthorizedKey(s)
+		if err != nil {
+			c.fail(hint, "%s", err)
+			continue
+		}
+		before, twice := options[key.Type+" "+key.Blob]
+		switch {
+		case !twice:
+			options[key.Type+" "+key.Blob] = key.Options
+			out = append(out, key.Line())
+		case before != key.Options:
+			c.fail("keep one of the two", "is the same key as one above, with other options")
+		}
+	}
+	return out
+}
+
+// sudo reads "none" or the commands allowed without a password.
+func (n node) sudo() []string {
+	const example = `write none, or a list like ["/usr/bin/systemctl restart app.service"]`
+	if s, ok := n.v.(string); ok {
+		switch {
+		case strings.EqualFold(strings.TrimSpace(s), "none"):
+		case strings.EqualFold(strings.TrimSpace(s), "all"):
+			n.fail("list the commands", "gofleet gives no account every command")
+		default:
+			n.fail(example, "must be none or a list of commands, not %s", quote(s))
+		}
+		return nil
+	}
+	items, ok := n.v.([]any)
+	if !ok {
+		n.fail(example, "must be none or a list of commands, not %s", kind(n.v))
+		return nil
+	}
+	var out []string
+	for i, item := range items {
+		c := n.child(itoa(i), item)
+		s, ok := c.text(example)
+		if !ok {
+			continue
+		}
+		cmd := strings.Join(strings.Fields(s), " ")
+		if hint, problem := sudoCommand(cmd); problem != "" {
+			c.fail(hint, "%s %s", quote(cmd), problem)
+		} else if !slices.Contains(out, cmd) {
+			out = append(out, cmd)
+		}
+	}
+	return out
+}
+
+// sudoCommand says what is wrong with a command for a sudoers file, if
+// anything is. What passes means itself, once the writer of the file has put
+// a backslash before each of , : = # and !.
+func sudoCommand(cmd string) (hint, problem string) {
+	program, args, _ := strings.Cut(cmd, " ")
+	isASCII := strings.IndexFunc(cmd, func(r rune) bool { return r >= 0x7f }) < 0
+	switch {
+	case strings.EqualFold(cmd, "all"):
+		return "list the commands", "is refused: gofleet gives no account every command"
+	case strings.EqualFold(cmd, "none"):
+		return "write sudo: none, without a list", "is not a command"
+	case !strings.HasPrefix(program, "/"):
+		return "write the absolute path of the program, like /usr/bin/systemctl", "is not an absolute command"
+	case path.Clean(program) != program || program == "/":
+		return "write the path of one program, with no slash at its end and no . or .. in it", "is not the path of a program"
+	case strings.ContainsAny(cmd, "*?[]"):
+		return "list each command: in sudo rules * also matches spaces and slashes, so it allows more than it seems to",
+			"has a wildcard"
+	case strings.Contains(cmd, `\`):
+		return "write it as you would type it; gofleet escapes what sudoers needs", "has a backslash"
+	case strings.Contains(args, `"`) && args != `""`:
+		return `"" alone means without any argument; sudo takes other quotes literally`, "has quotes"
+	case strings.HasPrefix(args, "^"):
+		return "write the arguments themselves", "has a regular expression"
+	case !isASCII:
+		return "use ASCII", "has a character that sudoers files may not show as it is"
+	}
+	return "", ""
+}
