@@ -1,0 +1,316 @@
+//go:build linux
+
+package lab
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// initName is argv[0] of a host's pid 1. With the lab's directory and the
+// host's name behind it, it is how a host's process is found again.
+const initName = "gofleet-lab-init"
+
+// bootOrder is what a host's pid 1 is told on file descriptor 3.
+type bootOrder struct {
+	Root      string     `json:"root"`   // where the new root is put together
+	Mounts    []mount    `json:"mounts"` // in order; the first is the root itself
+	Hostname  string     `json:"hostname"`
+	Addr      string     `json:"addr"` // with its prefix length
+	CPUs      int        `json:"cpus"` // what sshd may run on; 0 is all
+	OldKernel bool       `json:"old_kernel"`
+	Command   []string   `json:"command"` // the server, in the foreground
+	Ephemeral bool       `json:"ephemeral"`
+}
+
+// mount is one call of mount(2); Target is relative to the new root.
+type mount struct {
+	Type   string  `json:"type"` // "bind" binds Source, a path outside
+	Source string  `json:"source"`
+	Target string  `json:"target"`
+	Flags  uintptr `json:"flags"`
+	Data   string  `json:"data"`
+}
+
+type fileNode struct {
+	name         string
+	major, minor uint32
+}
+
+// The lines that pid 1 says on file descriptor 4.
+const (
+	sayMounted   = "mounted"
+	sayListening = "listening"
+)
+
+// Main has to be called first in main, and in TestMain, of every program that
+// calls Up: hosts are started by executing the program again, and Main is where
+// such a process becomes a host's pid 1. In all others it returns at once.
+func Main() {
+	if len(os.Args) == 0 || os.Args[0] != initName {
+		return
+	}
+	runtime.LockOSThread() // affinity and personality belong to a thread
+	say := os.NewFile(4, "status")
+	syscall.CloseOnExec(3)
+	syscall.CloseOnExec(4)
+	if err := boot(bufio.NewReader(os.NewFile(3, "orders")), say); err != nil {
+		fmt.Fprintf(say, "%s\n", strings.ReplaceAll(err.Error(), "\n", " "))
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// boot makes the machine around this process, starts the server in it and
+// reaps what dies until the namespace is killed.
+func boot(orders *bufio.Reader, say *os.File) error {
+	var o bootOrder
+	line, err := orders.ReadBytes('\n')
+	if err != nil {
+		return fmt.Errorf("read boot order: %w", err)
+	}
+	if err := json.Unmarshal(line, &o); err != nil {
+		return fmt.Errorf("read boot order: %w", err)
+	}
+	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE)
+	if err := unix.Sethostname([]byte(o.Hostname)); err != nil {
+		return fmt.Errorf("set hostname: %w", err)
+	}
+	if err := enterRoot(o); err != nil {
+		return err
+	}
+	fmt.Fprintln(say, sayMounted)
+
+	// The answer comes when the other end of the veth pair is in place.
+	if _, err := orders.ReadString('\n'); err != nil {
+		return fmt.Errorf("wait for the network: %w", err)
+	}
+	if o.Ephemeral {
+		go func() {
+			orders.ReadByte() // ends with the program that holds the other end
+			os.Exit(0)
+		}()
+	}
+	if err := configure("lo", "127.0.0.1/8"); err != nil {
+		return err
+	}
+	if err := configure("eth0", o.Addr); err != nil {
+		return err
+	}
+	pid, err := startServer(o)
+	if err != nil {
+		return err
+	}
+	return reap(pid, say)
+}
+
+// enterRoot mounts the host's filesystems and makes them this namespace's only
+// ones.
+func enterRoot(o bootOrder) error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	for _, m := range o.Mounts {
+		if err := m.mount(o.Root); err != nil {
+			return err
+		}
+	}
+	if err := makeDev(filepath.Join(o.Root, "dev")); err != nil {
+		return err
+	}
+	for path, mode := range map[string]os.FileMode{"run/sshd": 0o755, "run/lock": 0o777 | os.ModeSticky} {
+		if err := os.MkdirAll(filepath.Join(o.Root, path), 0o755); err != nil {
+			return err
+		}
+		if err := os.Chmod(filepath.Join(o.Root, path), mode); err != nil {
+			return err
+		}
+	}
+	if err := os.Chdir(o.Root); err != nil {
+		return err
+	}
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return fmt.Errorf("pivot root: %w", err)
+	}
+	// Both roots are stacked on "." now; the old one is on top.
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("unmount the old root: %w", err)
+	}
+	return os.Chdir("/")
+}
+
+func (m mount) mount(root string) error {
+	target := filepath.Join(root, m.Target)
+	typ, flags := m.Type, m.Flags
+	if typ == "bind" {
+		typ, flags = "", flags|unix.MS_BIND
+	} else if err := os.MkdirAll(target, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount(m.Source, target, typ, flags, m.Data); err != nil {
+		return fmt.Errorf("mount %s on %s: %w", m.Type, m.Target, err)
+	}
+	if m.Type == "bind" && m.Flags&unix.MS_RDONLY != 0 {
+		if err := unix.Mount("", target, "", flags|unix.MS_REMOUNT, ""); err != nil {
+			return fmt.Errorf("make %s read-only: %w", m.Target, err)
+		}
+	}
+	return nil
+}
+
+// makeDev fills a fresh tmpfs with the devices that every host has.
+func makeDev(dir string) error {
+	old := syscall.Umask(0)
+	defer syscall.Umask(old)
+	for _, n := range []fileNode{{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}} {
+		if err := unix.Mknod(filepath.Join(dir, n.name), unix.S_IFCHR|0o666, int(unix.Mkdev(n.major, n.minor))); err != nil {
+			return fmt.Errorf("make /dev/%s: %w", n.name, err)
+		}
+	}
+	for name, to := range map[string]string{
+		"ptmx": "pts/ptmx", "fd": "/proc/self/fd",
+		"stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
+	} {
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// configure gives an interface its address and switches it on.
+func configure(name, cidr string) error {
+	ip, network, err := net.ParseCIDR(cidr)
+	if err != nil {
+		return err
+	}
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(s)
+	set := func(request uint, fill func(*unix.Ifreq) error) error {
+		r, err := unix.NewIfreq(name)
+		if err != nil {
+			return err
+		}
+		if err := fill(r); err != nil {
+			return err
+		}
+		if err := unix.IoctlIfreq(s, request, r); err != nil {
+			return fmt.Errorf("configure %s: %w", name, err)
+		}
+		return nil
+	}
+	for _, step := range []struct {
+		request uint
+		fill    func(*unix.Ifreq) error
+	}{
+		{unix.SIOCSIFADDR, func(r *unix.Ifreq) error { return r.SetInet4Addr(ip.To4()) }},
+		{unix.SIOCSIFNETMASK, func(r *unix.Ifreq) error { return r.SetInet4Addr(network.Mask) }},
+		{unix.SIOCSIFFLAGS, func(r *unix.Ifreq) error { r.SetUint16(unix.IFF_UP | unix.IFF_RUNNING); return nil }},
+	} {
+		if err := set(step.request, step.fill); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startServer starts the host's server from this thread, whose affinity and
+// personality it and everything below it inherit.
+func startServer(o bootOrder) (int, error) {
+	if o.CPUs > 0 {
+		var set unix.CPUSet
+		for i := range min(o.CPUs, runtime.NumCPU()) {
+			set.Set(i)
+		}
+		if err := unix.SchedSetaffinity(0, &set); err != nil {
+			return 0, fmt.Errorf("set affinity: %w", err)
+		}
+	}
+	if o.OldKernel {
+		const uname26 = 0x0020000
+		if _, _, errno := unix.Syscall(unix.SYS_PERSONALITY, uname26, 0, 0); errno != 0 {
+			return 0, fmt.Errorf("set personality: %w", errno)
+		}
+	}
+	pid, err := syscall.ForkExec(o.Command[0], o.Command, &syscall.ProcAttr{
+		Dir:   "/",
+		Env:   []string{"PATH=" + hostPath},
+		Files: []uintptr{0, 1, 2},
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		return 0, fmt.Errorf("start %s: %w", o.Command[0], err)
+	}
+	return pid, nil
+}
+
+// hostPath is what processes of a host get as PATH when nobody else sets it.
+const hostPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// reap says when the server listens, and then lives on as every pid 1 does:
+// a server that dies later is the host's own affair.
+func reap(server int, say *os.File) error {
+	var listening, dead atomic.Bool
+	go func() {
+		for !dead.Load() {
+			if listens(22) {
+				listening.Store(true)
+				fmt.Fprintln(say, sayListening)
+				say.Close()
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	for {
+		var status syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &status, 0, nil)
+		switch {
+		case err == syscall.EINTR:
+		case err == syscall.ECHILD:
+			// Without children Wait4 does not block; SIGCHLD tells of the next,
+			// which may be a process started from outside.
+			waitForChild()
+		case err != nil:
+			return err
+		case pid == server:
+			dead.Store(true)
+			if !listening.Load() {
+				return fmt.Errorf("the server ended before it listened, see the host's log (status %d)", status.ExitStatus())
+			}
+		}
+	}
+}
+
+func waitForChild() {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGCHLD)
+	defer signal.Stop(c)
+	var info unix.Siginfo
+	if err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil); err == nil {
+		return // one came in between
+	}
+	<-c
+}
+
+// listens looks whether a socket of this network namespace listens on port.
+func listens(port int) bool {
+	b, err := os.ReadFile("/proc/net/tcp")
+	return err == nil && bytes.Contains(b, fmt.Appendf(nil, ":%04X 00000000:0000 0A", port))
+}
