@@ -1,0 +1,6 @@
+//go:build !unix
+
+package report
+
+// background is not known on this system.
+func background(int) bool { return false }

@@ -1,0 +1,222 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gofleet/gofleet/agent/wire"
+)
+
+// phases in the order in which hosts go through them. Agents may name others;
+// those stand behind.
+var phases = [...]string{
+	"connect", "agent", "check", "wait", "upload", "upload (stdin)", "receive",
+	"extract", "verify", "switch", "account", "environment", "prune", "report",
+}
+
+// troubles is how many of the last bad ends the view shows.
+const troubles = 3
+
+// view is what the terminal shows during a run: a line for the whole, one for
+// all uploads, and one for each host at work; where these don't fit, one for
+// each phase.
+func (r *Reporter) view(now time.Time, cols, rows int) []row {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m := r.model
+	var top []row
+	if len(m.order) > 0 && m.finished < len(m.order) {
+		top = append(top, r.headline(now))
+	}
+	for _, p := range m.bars {
+		top = append(top, p.row(now, cols))
+	}
+	if total, ok := m.allUploads(now, cols); ok {
+		top = append(top, total)
+	}
+	bottom := m.troubleRows()
+	if room := rows - len(top) - len(bottom); room < 3 {
+		bottom = nil
+	}
+	room := rows - len(top) - len(bottom)
+	middle := m.hostRows(now, cols)
+	if len(middle) > room {
+		middle = m.phaseRows(cols)
+	}
+	if len(middle) > room {
+		middle = middle[:max(room, 0)]
+	}
+	out := slices.Concat(top, middle, bottom)
+	return out[:min(len(out), rows)]
+}
+
+// headline is the line for the whole run.
+func (r *Reporter) headline(now time.Time) row {
+	m := r.model
+	title := string(r.Command)
+	if r.Check {
+		title += " --check"
+	}
+	line := row{{title, bold}, {fmt.Sprintf("  %d/%d hosts", m.finished, len(m.order)), plain}}
+	for _, s := range statuses {
+		if n := m.counts[s]; n > 0 {
+			line = append(line, span{"  ", plain}, span{fmt.Sprintf("%d %s", n, s), styleOf(s)})
+		}
+	}
+	waiting := 0
+	for _, h := range m.order {
+		if h.phase == "" && !h.ended {
+			waiting++
+		}
+	}
+	if waiting > 0 {
+		line = append(line, span{fmt.Sprintf("  %d to come", waiting), dim})
+	}
+	return append(line, span{"  " + clock(now.Sub(m.started)), dim})
+}
+
+// allUploads is the line for all uploads, where there is more than one.
+func (m *model) allUploads(now time.Time, cols int) (row, bool) {
+	var done, total int64
+	known, running := 0, 0
+	for _, h := range m.order {
+		if h.total > 0 {
+			known++
+			done += h.done
+			total += h.total
+		}
+		if h.uploading() {
+			running++
+		}
+	}
+	if running == 0 || known < 2 {
+		return nil, false
+	}
+	return row{{fmt.Sprintf("  %s  ", count(running, "upload")), bold},
+		{gauge(done, total, m.uploads.rate(now), m.uploads.left(now, total-done), cols), plain}}, true
+}
+
+// hostRows has a line for each host at work.
+func (m *model) hostRows(now time.Time, cols int) []row {
+	var active []*hostState
+	name, phase := 0, 0
+	for _, h := range m.order {
+		if h.active() {
+			active = append(active, h)
+			name = max(name, columns(oneLine(h.name)))
+			phase = max(phase, columns(h.phase))
+		}
+	}
+	name, phase = min(name, max(cols/3, 8)), min(phase, max(cols/4, 8))
+	rows := make([]row, len(active))
+	for i, h := range active {
+		detail := span{h.note, yellow}
+		switch {
+		case h.uploading():
+			detail = span{gauge(h.done, h.total, h.meter.rate(now), h.meter.left(now, h.total-h.done), cols-name-phase), plain}
+		case h.note == "" && now.Sub(h.since) >= time.Second:
+			detail = span{clock(now.Sub(h.since)), dim}
+		}
+		rows[i] = row{{"  " + pad(cut(oneLine(h.name), name), name), plain},
+			{"  " + pad(cut(h.phase, phase), phase) + "  ", cyan}, detail}
+	}
+	return rows
+}
+
+// phaseRows has a line for each phase that hosts are in.
+func (m *model) phaseRows(cols int) []row {
+	in := map[string][]string{}
+	var names []string
+	for _, h := range m.order {
+		if h.active() {
+			if in[h.phase] == nil {
+				names = append(names, h.phase)
+			}
+			in[h.phase] = append(in[h.phase], oneLine(h.name))
+		}
+	}
+	slices.SortStableFunc(names, func(a, b string) int { return place(a) - place(b) })
+	width := 0
+	for _, n := range names {
+		width = max(width, columns(n))
+	}
+	width = min(width, max(cols/4, 8))
+	rows := make([]row, len(names))
+	for i, n := range names {
+		rows[i] = row{{"  " + pad(cut(n, width), width), cyan},
+			{fmt.Sprintf("  %4d  ", len(in[n])), bold}, {Fold(in[n]), plain}}
+	}
+	return rows
+}
+
+// place is where a phase stands in the course of things.
+func place(phase string) int {
+	if i := slices.Index(phases[:], phase); i >= 0 {
+		return i
+	}
+	return len(phases)
+}
+
+// troubleRows are the last hosts that ended badly.
+func (m *model) troubleRows() []row {
+	var rows []row
+	for _, t := range m.trouble[max(0, len(m.trouble)-troubles):] {
+		rows = append(rows, row{{"  " + string(t.status), styleOf(t.status)},
+			{"  " + oneLine(t.host) + ": " + t.why, plain}})
+	}
+	return rows
+}
+
+// gauge shows how far something is: a bar where there is room, the share,
+// bytes, rate and the time left.
+func gauge(done, total int64, perSecond float64, left time.Duration, room int) string {
+	if total <= 0 {
+		return join("  ", size(done), rate(perSecond))
+	}
+	done = min(max(done, 0), total)
+	share := fmt.Sprintf("%3d%%", done*100/total)
+	var rest string
+	if left > 0 {
+		rest = clock(left) + " left"
+	}
+	return join("  ", bar(done, total, min(room-50, 30)), share, sizeOf(done, total), rate(perSecond), rest)
+}
+
+// bar is [====>     ] in n columns, or nothing where these are too few.
+func bar(done, total int64, n int) string {
+	if n < 12 {
+		return ""
+	}
+	inner := n - 2
+	full := int(float64(done) / float64(total) * float64(inner))
+	if full >= inner {
+		return "[" + strings.Repeat("=", inner) + "]"
+	}
+	return "[" + strings.Repeat("=", full) + ">" + strings.Repeat(" ", inner-full-1) + "]"
+}
+
+// join joins what is not empty.
+func join(sep string, parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), sep)
+}
+
+// versions shows what happened to the current toolchain.
+func versions(g wire.GoChange) string {
+	before, after := goName(g.Before), goName(g.After)
+	switch {
+	case before == after:
+		return after
+	case g.Before == "":
+		return after + " (new)"
+	}
+	return before + " → " + after
+}
+
+func goName(version string) string {
+	if version == "" {
+		return "no Go"
+	}
+	return "go" + oneLine(version)
+}

@@ -1,0 +1,394 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gofleet/gofleet/agent/wire"
+	"github.com/gofleet/gofleet/controller/internal/fleet"
+)
+
+// textPrinter prints results for people.
+type textPrinter Reporter
+
+func (p *textPrinter) done(fleet.Result) {}
+
+func (p *textPrinter) all(o *fleet.Outcome) {
+	t := &text{
+		paint:   paint{color: p.Look.Results && p.Look.Color, ascii: p.Look.Results && p.Look.ASCII},
+		verbose: p.Verbose, diff: p.Diff,
+		would: o.Check || o.Command == wire.Audit,
+	}
+	if p.Look.Results {
+		t.width, _ = p.Look.Size()
+	}
+	t.outcome(o)
+	p.screen.print(p.Stdout, t.glyphs(t.String()))
+}
+
+// text lays results out.
+type text struct {
+	strings.Builder
+	paint
+	width   int // 0: lines are as long as they are
+	verbose int
+	diff    bool
+	would   bool // nothing was changed
+}
+
+// entry is what is said once of a group of hosts.
+type entry struct {
+	label   string
+	style   style
+	hosts   string
+	about   string
+	details []string // lines, painted
+}
+
+const (
+	labelWidth = len(wire.Unreachable) + 2
+	hostsWidth = 34 // longer lists of hosts don't widen the column
+	indent     = "    "
+)
+
+// outcome writes the whole: what went well, warnings, what did not, the sum.
+func (t *text) outcome(o *fleet.Outcome) {
+	results := make([]*fleet.Result, len(o.Results))
+	for i := range o.Results {
+		results[i] = &o.Results[i]
+	}
+	var good, poor []entry
+	for _, s := range statuses {
+		these := slices.DeleteFunc(slices.Clone(results), func(r *fleet.Result) bool { return r.Status != s })
+		for _, g := range groupBy(these, t.sameness) {
+			if bad(s) {
+				poor = append(poor, t.entry(g))
+			} else {
+				good = append(good, t.entry(g))
+			}
+		}
+	}
+	entries := slices.Concat(good, t.warnings(results), poor)
+	hosts := 0
+	for _, e := range entries {
+		if n := columns(e.hosts); n <= hostsWidth {
+			hosts = max(hosts, n)
+		}
+	}
+	for i, e := range entries {
+		// An entry with details stands apart.
+		if i > 0 && (len(e.details) > 0 || len(entries[i-1].details) > 0) {
+			t.WriteByte('\n')
+		}
+		t.print(e, hosts)
+	}
+	if len(entries) > 0 {
+		t.WriteByte('\n')
+	}
+	t.times(results)
+	t.summary(o)
+}
+
+// label is a status as people read it.
+func (t *text) label(s wire.Status) string {
+	if s == wire.Changed && t.would {
+		return "to change"
+	}
+	return string(s)
+}
+
+func (t *text) entry(g *group) entry {
+	res := g.first()
+	e := entry{label: t.label(res.Status), style: styleOf(res.Status), hosts: Fold(g.hosts())}
+	failed := 0
+	for _, r := range g.results {
+		failed = max(failed, len(checksOf(r, wire.Fail)))
+	}
+	switch {
+	case failed > 0:
+		e.about = count(failed, "precondition") + " not met"
+	case res.Error != nil && string(res.Error.Kind) == string(res.Status): // said already
+	case res.Error != nil:
+		e.about = string(res.Error.Kind)
+	default:
+		e.about = versions(res.Go)
+	}
+	if t.verbose > 1 {
+		e.details = append(e.details, t.checks(g, "")...)
+	} else {
+		e.details = append(e.details, t.checks(g, wire.Fail)...)
+	}
+	if res.Error != nil && (failed == 0 || res.Error.Kind != wire.KindUnmet) {
+		e.details = append(e.details, t.failure(g)...)
+	}
+	e.details = append(e.details, t.drift(res)...)
+	if t.showsActions(res) {
+		e.details = append(e.details, t.actions(res)...)
+	}
+	return e
+}
+
+// print writes an entry; hosts is the width of their column.
+func (t *text) print(e entry, hosts int) {
+	t.WriteString(t.in(e.style, pad(e.label, labelWidth)))
+	lines := t.hostLines(e.hosts)
+	switch {
+	case e.about == "":
+		t.WriteString(t.in(bold, lines[0]))
+	case len(lines) == 1 && columns(lines[0]) <= hosts:
+		t.WriteString(t.in(bold, lines[0]) + strings.Repeat(" ", hosts-columns(lines[0])+2) + e.about)
+	default: // a long list has lines of its own
+		lines = append(lines, "")
+		for i, line := range lines[:len(lines)-1] {
+			if i > 0 {
+				t.WriteString(strings.Repeat(" ", labelWidth))
+			}
+			t.WriteString(t.in(bold, line) + "\n")
+		}
+		t.WriteString(strings.Repeat(" ", labelWidth) + e.about)
+		lines = lines[:1]
+	}
+	t.WriteByte('\n')
+	for _, line := range lines[1:] {
+		t.WriteString(strings.Repeat(" ", labelWidth) + t.in(bold, line) + "\n")
+	}
+	for _, d := range e.details {
+		t.WriteString(d + "\n")
+	}
+}
+
+// hostLines breaks a list of hosts at its commas.
+func (t *text) hostLines(folded string) []string {
+	room := t.width - labelWidth
+	if t.width == 0 || columns(folded) <= room {
+		return []string{folded}
+	}
+	var lines []string
+	line := ""
+	for _, name := range splitFold(folded) {
+		if line != "" && columns(line)+1+columns(name) >= room {
+			lines = append(lines, line+",")
+			line = ""
+		}
+		if line != "" {
+			line += ","
+		}
+		line += name
+	}
+	return append(lines, line)
+}
+
+// splitFold splits at the commas that stand outside brackets.
+func splitFold(folded string) []string {
+	depth := 0
+	return strings.FieldsFunc(folded, func(r rune) bool {
+		switch r {
+		case '[':
+			depth++
+		case ']':
+			depth--
+		}
+		return r == ',' && depth <= 0
+	})
+}
+
+// failure shows an error that the hosts of a group have in common. Where they
+// say it with different names and addresses, the general form is shown.
+func (t *text) failure(g *group) []string {
+	err := g.first().Error
+	message, hint := err.Message, err.Hint
+	for _, res := range g.results[1:] {
+		if res.Error.Message != message || res.Error.Hint != hint {
+			message, hint = general(g.first().Host, message), general(g.first().Host, hint)
+			break
+		}
+	}
+	lines := t.paragraph("", plain, message)
+	if t.verbose > 0 && len(g.results) > 1 && message != err.Message {
+		for _, res := range g.results {
+			lines = append(lines, t.paragraph(oneLine(res.Host)+": ", dim, res.Error.Message)...)
+		}
+	}
+	return append(lines, t.paragraph("hint: ", cyan, hint)...)
+}
+
+// textLimit bounds one message in text; JSON has it whole.
+const textLimit = 8 << 10
+
+// paragraph shows text that may have several lines, indented; nothing if it
+// is empty.
+func (t *text) paragraph(prefix string, st style, s string) []string {
+	s = strings.TrimSpace(block(shorten(s, textLimit)))
+	if s == "" {
+		return nil
+	}
+	room := 0
+	if t.width > 0 {
+		room = max(t.width-len(indent)-columns(prefix)-1, lastWidth)
+	}
+	var out []string
+	for line := range strings.SplitSeq(s, "\n") {
+		for _, part := range wrap(strings.ReplaceAll(line, "\t", "  "), room) {
+			lead := strings.Repeat(" ", columns(prefix))
+			if len(out) == 0 {
+				lead = prefix
+			}
+			out = append(out, indent+t.in(st, lead+part))
+		}
+	}
+	return out
+}
+
+// driftShown is how many paths are shown without -v.
+const driftShown = 10
+
+func (t *text) drift(res *fleet.Result) []string {
+	if len(res.Drift) == 0 {
+		return nil
+	}
+	shown := res.Drift
+	if t.verbose == 0 && len(shown) > driftShown {
+		shown = shown[:driftShown]
+	}
+	verb := "drifted"
+	if res.Status == wire.Changed && !t.would {
+		verb = "repaired"
+	}
+	var out []string
+	for _, path := range shown {
+		out = append(out, indent+t.in(purple, verb)+" "+oneLine(path))
+	}
+	if more := len(res.Drift) - len(shown); more > 0 {
+		out = append(out, indent+t.in(dim, fmt.Sprintf("and %s more (-v shows them)", count(more, "path"))))
+	}
+	return out
+}
+
+// showsActions reports whether the actions of a host are shown: when asked
+// for, when nothing was done yet, and when they are the only news.
+func (t *text) showsActions(res *fleet.Result) bool {
+	return t.verbose > 0 || t.would || t.diff ||
+		res.Status == wire.Changed && res.Go.Before == res.Go.After && len(res.Drift) == 0
+}
+
+func (t *text) actions(res *fleet.Result) []string {
+	var out []string
+	for _, a := range changes(res) {
+		name := oneLine(a.Name)
+		if t.would {
+			name = "would " + name
+		}
+		out = append(out, indent+t.in(yellow, name))
+		if t.diff && a.Diff != "" {
+			for line := range strings.SplitSeq(strings.TrimRight(block(a.Diff), "\n"), "\n") {
+				out = append(out, indent+"  "+t.in(diffStyle(line), line))
+			}
+		}
+	}
+	return out
+}
+
+func diffStyle(line string) style {
+	switch {
+	case strings.HasPrefix(line, "@@"):
+		return cyan
+	case strings.HasPrefix(line, "+"):
+		return green
+	case strings.HasPrefix(line, "-"):
+		return red
+	}
+	return plain
+}
+
+// times shows, with -v, where the time went.
+func (t *text) times(results []*fleet.Result) {
+	type took struct {
+		seconds float64
+		host    string
+	}
+	in := map[string][]took{}
+	for _, res := range results {
+		for phase, s := range res.Seconds {
+			in[oneLine(phase)] = append(in[oneLine(phase)], took{s, oneLine(res.Host)})
+		}
+	}
+	if t.verbose == 0 || len(in) == 0 {
+		return
+	}
+	rest := func(phase string) int { // the total stands last
+		if phase == "total" {
+			return len(phases) + 1
+		}
+		return place(phase)
+	}
+	var names []string
+	for phase := range in {
+		names = append(names, phase)
+	}
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(rest(a)-rest(b), cmp.Compare(a, b)) })
+	tab := &table{}
+	tab.add("phase", "median", "longest", "on")
+	for _, phase := range names {
+		list := in[phase]
+		slices.SortFunc(list, func(a, b took) int { return cmp.Or(cmp.Compare(a.seconds, b.seconds), cmp.Compare(a.host, b.host)) })
+		longest := list[len(list)-1]
+		tab.add(phase, seconds(list[(len(list)-1)/2].seconds), seconds(longest.seconds), longest.host)
+	}
+	for i, line := range tab.lines(t.width) {
+		st := plain
+		if i == 0 {
+			st = dim
+		}
+		t.WriteString(t.in(st, line) + "\n")
+	}
+	t.WriteByte('\n')
+}
+
+// summary is the last line: how many hosts, how they stand, how long.
+func (t *text) summary(o *fleet.Outcome) {
+	if o.Interrupted {
+		t.WriteString(t.in(alarm, "interrupted") + "  what was begun on a host is finished or cleaned up by the next run\n")
+	}
+	t.WriteString(t.in(bold, count(len(o.Results), "host")) + " in " + seconds(o.Seconds))
+	sep := ": "
+	for _, s := range statuses {
+		if n := o.Count(s); n > 0 {
+			t.WriteString(sep + t.in(styleOf(s), fmt.Sprintf("%d %s", n, t.label(s))))
+			sep = ", "
+		}
+	}
+	switch {
+	case o.Command == wire.Audit:
+		t.WriteString(t.in(dim, "  (audit: nothing was changed)"))
+	case o.Check:
+		t.WriteString(t.in(dim, "  (check: nothing was changed)"))
+	}
+	t.WriteByte('\n')
+	if again := again(o); again != "" && !t.would {
+		t.WriteString(t.in(dim, "retry: --limit "+again) + "\n")
+	}
+}
+
+// againLimit is how long a list of hosts for --limit may be to be shown.
+const againLimit = 200
+
+// again is the --limit for the hosts that did not end well, where there are
+// others and the list can be typed in.
+func again(o *fleet.Outcome) string {
+	var names []string
+	for _, res := range o.Results {
+		if bad(res.Status) || res.Status == wire.Skipped {
+			names = append(names, res.Host)
+		}
+	}
+	all := strings.Join(names, ",")
+	special := strings.ContainsFunc(all, func(r rune) bool {
+		return r > 'z' || !(isDigit(byte(r)) || 'a' <= r|0x20 && r|0x20 <= 'z' || strings.ContainsRune("._-,", r))
+	})
+	if len(names) == len(o.Results) || len(all) > againLimit || special {
+		return ""
+	}
+	return all
+}
