@@ -174,17 +174,27 @@ type ActionResult struct {
 	Diff    string `json:"diff,omitempty"`
 }
 
-// Facts are what an agent knows of its host.
+// Facts are what an agent knows of its host. The controller also makes them,
+// with less in them, from what a shell said where no agent could start.
 type Facts struct {
+	OS           string `json:"os,omitempty"` // lower case: linux
 	Hostname     string `json:"hostname"`
 	Kernel       string `json:"kernel"`
 	Machine      string `json:"machine"` // uname -m
-	Bits         int    `json:"bits"`    // of the userland
+	Bits         int    `json:"bits"`    // of the userland; 0 is unknown
 	Distribution string `json:"distribution"`
 	DistVersion  string `json:"distribution_version"`
 	Libc         string `json:"libc"` // "glibc 2.36", "musl 1.2.4" or "none"
 	CPUs         int    `json:"cpus"`
+	CPULimit     string `json:"cpu_limit,omitempty"` // what allows fewer CPUs than the machine has
 	Memory       int64  `json:"memory"`
-	DiskFree     int64  `json:"disk_free"`
-	InodesFree   int64  `json:"inodes_free"`
+	MemoryLimit  string `json:"memory_limit,omitempty"` // what allows less memory than the machine has
+	DiskPath     string `json:"disk_path,omitempty"`    // where the next four hold: gofleet_root or its nearest parent
+	DiskFree     int64  `json:"disk_free"`              // bytes; -1 is unknown
+	InodesFree   int64  `json:"inodes_free"`            // -1: the filesystem has no limit, or it is unknown
+	ReadOnly     bool   `json:"read_only,omitempty"`
+	Noexec       bool   `json:"noexec,omitempty"`
+
+	Clock    time.Time         `json:"clock"`              // the host's, when the facts were gathered
+	Commands map[string]string `json:"commands,omitempty"` // required commands that are there, with the version if it was asked for
 }
