@@ -144,7 +144,7 @@ func (c *conversation) converse(ctx context.Context) (*wire.Report, error) {
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
 	stop := c.Stop
-	up := &upload{conversation: c, done: make(chan error, 2)}
+	up := &upload{conversation: c, done: make(chan error, 4)}
 	defer func() {
 		cancel(nil)
 		up.steps.Wait()

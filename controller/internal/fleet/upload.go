@@ -92,8 +92,8 @@ func (u *upload) send(ctx context.Context, need wire.Need) {
 }
 
 // stream appends the rest of the transfer through the agent's stdin.
-func (u *upload) stream(ctx context.Context, from int64) error {
-	src := io.NewSectionReader(u.transfer, from, src.Size-from)
+func (u *upload) stream(ctx context.Context, src *release.Transfer, from int64) error {
+	rest := io.NewSectionReader(src, from, src.Size-from)
 	buf := make([]byte, wire.MaxData)
 	for sent := from; sent < src.Size; {
 		if err := ctx.Err(); err != nil {
