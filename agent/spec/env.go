@@ -33,11 +33,11 @@ func (n node) asText() (string, bool) {
 		raw := n.raw()
 		certain = raw == "" || raw == s
 	default:
-		n.fail("quote it", "must be text, not %s", kind(n.v))
+		n.fail("quote it", "must be text, not %s", bareKind(n.v))
 		return "", false
 	}
 	if !certain {
-		n.fail("quote it", "was read as %s, which may not be what was meant", kind(n.v))
+		n.fail("quote it", "was read as %s, which may not be what was written", bareKind(n.v))
 		return "", false
 	}
 	switch {
@@ -114,7 +114,7 @@ func (n node) goEnvName(name string) bool {
 		if near := nearest(strings.ToUpper(name), goEnvNames); near != "" && !slices.Contains(goRuntime, name) {
 			hint = "did you mean " + near + "? Other variables belong in " + environment
 		}
-		n.fail(hint, "is not a variable of the go command: %s", quote(name))
+		n.fail(hint, "is not a variable of the go command")
 	}
 	return false
 }

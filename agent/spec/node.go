@@ -66,6 +66,12 @@ func kind(v any) string {
 	return fmt.Sprintf("a %T", v)
 }
 
+// bareKind is kind without the value, for what may be a secret.
+func bareKind(v any) string {
+	name, _, _ := strings.Cut(kind(v), " (")
+	return name
+}
+
 // clip keeps a quoted value short.
 func clip(s string) string {
 	if len(s) <= 60 {
@@ -204,7 +210,7 @@ func (n node) whole() (int64, bool) {
 	return 0, false
 }
 
-// number is the text of a value that YAML or JSON took for a float.
+// float is the text of a value that YAML or JSON took for a float.
 func (n node) float() (string, bool) {
 	switch v := n.v.(type) {
 	case float64:
@@ -229,14 +235,14 @@ func (n node) choice(words ...string) (string, bool) {
 	return "", false
 }
 
-// templated reports the scalars below n that still hold a template.
+// templated reports the scalars below n that still hold a template. They are
+// not shown: a secret may stand beside one.
 func (n node) templated() bool {
 	found := false
 	switch v := n.v.(type) {
 	case string:
 		if strings.Contains(v, "{{") || strings.Contains(v, "{%") {
-			n.fail("write the value itself; gofleet cannot evaluate this template",
-				"still holds an unevaluated template: %s", quote(v))
+			n.fail("write the value itself", "still holds a template ({{ or {%%), which was not evaluated")
 			return true
 		}
 	case []any:

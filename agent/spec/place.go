@@ -17,12 +17,10 @@ var systemDirs = []string{
 	"/usr/local/src", "/usr/sbin", "/usr/share", "/usr/src",
 	"/var/backups", "/var/cache", "/var/lib", "/var/local", "/var/lock", "/var/log", "/var/mail", "/var/opt",
 	"/var/run", "/var/spool", "/var/tmp",
-	// Links that gofleet itself makes.
-	"/usr/local/bin/go", "/usr/local/bin/gofmt",
 }
 
 // offLimits are trees in which neither may lie at any depth.
-var offLimits = []string{"/bin", "/boot", "/dev", "/etc", "/proc", "/sbin", "/sys", "/usr/bin", "/usr/sbin"}
+var offLimits = []string{"/bin", "/boot", "/dev", "/etc", "/proc", "/sbin", "/sys", "/usr/bin", "/usr/local/bin", "/usr/local/sbin", "/usr/sbin"}
 
 // absolute reads an absolute path and cleans it.
 func (n node) absolute() (string, bool) {
@@ -87,9 +85,13 @@ func within(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/
 // checkPaths reports a root and link that would be in each other's way. The
 // link may lie in the root, but not where toolchains and records lie.
 func (p *parser) checkPaths(s *Spec) {
-	link := node{p: p, path: []string{p.o.Prefix + "link"}}
+	at := node{p: p, path: []string{p.o.Prefix + "link"}}
+	if s.Link == DefaultLink { // then it is the root that somebody has set
+		at.path = []string{p.o.Prefix + "root"}
+	}
 	if within(s.Root, s.Link) {
-		link.fail("put them side by side", "%s leads to or above %sroot (%s), so it cannot be a link", quote(s.Link), p.o.Prefix, s.Root)
+		at.fail("put them side by side, like "+DefaultRoot+" and "+DefaultLink,
+			"the link %s cannot lead into itself: the root is %s", s.Link, s.Root)
 		return
 	}
 	below, inside := strings.CutPrefix(s.Link, s.Root+"/")
@@ -99,7 +101,8 @@ func (p *parser) checkPaths(s *Spec) {
 	first, _, _ := strings.Cut(below, "/")
 	versioned := strings.HasPrefix(first, "go1")
 	if versioned || slices.Contains([]string{"manifests", "agent", ".staging", "unmanaged"}, first) {
-		link.fail("write a path outside, or "+s.Root+"/current", "%s lies in %s, which gofleet keeps for itself", quote(s.Link), s.Root+"/"+first)
+		at.fail("write a path outside of the root, or "+s.Root+"/current",
+			"the link %s lies in %s, which gofleet keeps for itself", s.Link, s.Root+"/"+first)
 	}
 }
 

@@ -38,6 +38,9 @@ func (n node) user() *User {
 	}
 	if c, ok := m["sudo"]; ok && c.v != nil {
 		u.Sudo = c.sudo()
+		if len(u.Sudo) > 0 && isSudoAlias(u.Name) {
+			m["name"].fail("choose a name with lower-case letters, or set sudo to none", "sudo takes the name %s for an alias", u.Name)
+		}
 	}
 	return u
 }
@@ -153,6 +156,11 @@ func (n node) sudo() []string {
 	return out
 }
 
+// isSudoAlias reports whether a sudoers file would take a name for an alias.
+func isSudoAlias(s string) bool {
+	return s != "" && s[0] >= 'A' && s[0] <= 'Z' && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
+}
+
 // sudoCommand says what is wrong with a command for a sudoers file, if
 // anything is. What passes means itself, once the writer of the file has put
 // a backslash before each of , : = # and !.
@@ -166,12 +174,12 @@ func sudoCommand(cmd string) (hint, problem string) {
 		return "write sudo: none, without a list", "is not a command"
 	case !strings.HasPrefix(program, "/"):
 		return "write the absolute path of the program, like /usr/bin/systemctl", "is not an absolute command"
-	case path.Clean(program) != program || program == "/":
-		return "write the path of one program, with no slash at its end and no . or .. in it", "is not the path of a program"
 	case strings.ContainsAny(cmd, "*?[]"):
 		return "list each command: in sudo rules * also matches spaces and slashes, so it allows more than it seems to",
 			"has a wildcard"
-	case strings.Contains(cmd, `\`):
+	case path.Clean(program) != program || program == "/" || strings.IndexFunc(program, func(r rune) bool { return !pathRune(r) }) >= 0:
+		return "write the path of one program, with no slash at its end, no . or .. in it, and no odd characters", "is not the path of a program"
+	case strings.Contains(args, `\`):
 		return "write it as you would type it; gofleet escapes what sudoers needs", "has a backslash"
 	case strings.Contains(args, `"`) && args != `""`:
 		return `"" alone means without any argument; sudo takes other quotes literally`, "has quotes"

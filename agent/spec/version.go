@@ -72,7 +72,11 @@ func leadingNumber(s string) (n int, rest string, ok bool) {
 func (n node) goVersion() (string, bool) {
 	s, ok := n.v.(string)
 	if !ok {
+		before := len(n.p.errs)
 		n.numberForVersion(`"1.26.8"`)
+		if _, hint, err := ParseGoVersion(n.raw()); err != nil && n.raw() != "" {
+			n.p.errs[before].Hint += "; and " + hint // quoting alone would not do
+		}
 		return "", false
 	}
 	v, hint, err := ParseGoVersion(s)

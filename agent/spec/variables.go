@@ -1,0 +1,79 @@
+package spec
+
+// Variable describes one variable, or one key inside a variable, for
+// documentation and for Ansible's argument_specs.
+type Variable struct {
+	Name     string     // without the prefix
+	Type     string     // as Ansible names it: str, int, path, list, dict, raw
+	Format   string     // what the text of a str is: version, size, duration
+	Elements string     // type of a list's items
+	Default  any        // as it would be written; nil: none
+	Choices  []string   // the only values, where there are few
+	Required bool       // by apply, or where the dictionary is given
+	Help     string     // one line, without a full stop
+	Fields   []Variable // keys of a dictionary, or of a list's dictionaries
+}
+
+// Variables lists every variable in the order of the documentation. Names
+// inside a dictionary of free names, as in gofleet_env, are not listed.
+func Variables() []Variable {
+	bounds := func(typ, format string, low, recommended any) []Variable {
+		return []Variable{
+			{Name: "min", Type: typ, Format: format, Default: low, Help: "less fails the host"},
+			{Name: "recommended", Type: typ, Format: format, Default: recommended, Help: "less warns"},
+		}
+	}
+	return []Variable{
+		{Name: "go_version", Type: "str", Format: "version", Required: true, Help: "the Go release to install, in quotes"},
+		{Name: "archives", Type: "path", Default: DefaultArchives, Help: "directory, http(s) URL on the inner network, or bundle"},
+		{Name: "sha256", Type: "dict", Default: map[string]any{}, Help: "sha256 of the archive by platform: pins that decide alone"},
+		{Name: "root", Type: "path", Default: DefaultRoot, Help: "where toolchains lie on the host"},
+		{Name: "link", Type: "path", Default: DefaultLink, Help: "the link to the current toolchain"},
+		{Name: "keep", Type: "int", Default: int64(2), Help: "older toolchains kept for rollback, 0 to 100"},
+		{Name: "env", Type: "dict", Default: map[string]any{"GOTOOLCHAIN": "local"}, Help: "variables of the go command, written to go.env"},
+		{Name: "environment", Type: "dict", Default: map[string]any{}, Help: "other variables, for login shells"},
+		{Name: "verify", Type: "dict", Help: "how a toolchain is proved before it becomes current", Fields: []Variable{
+			{Name: "level", Type: "str", Default: VerifyQuick, Choices: []string{VerifyQuick, VerifyBuild, VerifyCgo}, Help: "each level includes those before it"},
+			{Name: "commands", Type: "list", Elements: "dict", Default: []any{}, Help: "further commands that must succeed", Fields: []Variable{
+				{Name: "command", Type: "list", Elements: "str", Required: true, Help: "program and arguments; no shell reads them"},
+				{Name: "user", Type: "str", Help: "who runs it"},
+				{Name: "chdir", Type: "path", Help: "where it runs"},
+				{Name: "timeout", Type: "str", Format: "duration", Default: "1m", Help: "time for one try"},
+				{Name: "retries", Type: "int", Default: int64(0), Help: "further tries, 0 to 100"},
+				{Name: "rc", Type: "int", Default: int64(0), Help: "the exit code that counts as good"},
+			}},
+		}},
+		{Name: "user", Type: "dict", Help: "the deploy user; null makes none", Fields: []Variable{
+			{Name: "name", Type: "str", Required: true, Help: "the account, which is not root"},
+			{Name: "shell", Type: "path", Default: DefaultShell, Help: "login shell of a new account"},
+			{Name: "groups", Type: "list", Elements: "str", Default: []any{}, Help: "further groups"},
+			{Name: "authorized_keys", Type: "list", Elements: "str", Default: []any{}, Help: "public keys, each one line"},
+			{Name: "sudo", Type: "raw", Default: "none", Help: "none, or the commands allowed without a password"},
+		}},
+		{Name: "preconditions", Type: "dict", Help: "what a host must be; null switches one off", Fields: []Variable{
+			{Name: "os", Type: "list", Elements: "str", Default: []any{"linux"}, Help: "operating systems"},
+			{Name: "arch", Type: "list", Elements: "str", Default: []any{"x86_64", "aarch64"}, Help: "machines, as uname -m or Go archives name them"},
+			{Name: "kernel", Type: "dict", Help: "version of the kernel", Fields: bounds("str", "version", "4.14", nil)},
+			{Name: "glibc", Type: "dict", Help: "version of the GNU C library", Fields: bounds("str", "version", "2.28", nil)},
+			{Name: "cpus", Type: "dict", Help: "CPUs that a process may use", Fields: bounds("int", "", int64(1), int64(4))},
+			{Name: "memory", Type: "dict", Help: "memory; 90 % of the figure is enough", Fields: bounds("str", "size", "2GB", "8GB")},
+			{Name: "disk", Type: "dict", Help: "free space at root, plus what the wanted toolchain already takes", Fields: bounds("str", "size", "1GB", nil)},
+			{Name: "inodes", Type: "dict", Help: "free inodes at root, plus those of the wanted toolchain", Fields: bounds("int", "", int64(20000), nil)},
+			{Name: "noexec", Type: "str", Default: "fail", Choices: []string{"fail", "warn"}, Help: "what a root mounted noexec means"},
+			{Name: "clock", Type: "dict", Help: "difference between host and controller; more warns", Fields: []Variable{
+				{Name: "max_skew", Type: "str", Format: "duration", Default: "5m", Help: "the most that is fine"},
+			}},
+			{Name: "distributions", Type: "dict", Help: `conditions such as "ubuntu>=20.04"; one that holds is enough`, Fields: []Variable{
+				{Name: "required", Type: "list", Elements: "str", Default: []any{}, Help: "none holding fails the host"},
+				{Name: "recommended", Type: "list", Elements: "str", Default: []any{}, Help: "none holding warns"},
+			}},
+			{Name: "commands", Type: "list", Elements: "raw", Default: []any{}, Help: "programs on the PATH: names, or dictionaries with a lowest version", Fields: []Variable{
+				{Name: "name", Type: "str", Required: true, Help: "the program"},
+				{Name: "min", Type: "str", Format: "version", Help: "the lowest version that it may tell"},
+			}},
+		}},
+	}
+}
+
+// Reserved lists the names, without the prefix, that later parts will have.
+func Reserved() []string { return append([]string(nil), reserved...) }
