@@ -19,6 +19,6 @@ func main() {
 	defer stop()
 	if err := command().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "gofleet-lab:", err)
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
 }

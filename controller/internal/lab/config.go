@@ -39,6 +39,9 @@ type Config struct {
 	// CacheDir keeps images; DefaultCacheDir if empty.
 	CacheDir string
 
+	// Mirror is where debootstrap gets images; its own default if empty.
+	Mirror string
+
 	// UpperDir, if not empty, is a directory on a disk below which what the
 	// hosts write is kept while the lab is up. By default that is a tmpfs of
 	// the lab's own: fast, and the same on every machine.
@@ -62,6 +65,7 @@ const (
 	SFTPReadOnly SFTPMode = "readonly" // every write is refused
 	SFTPChroot   SFTPMode = "chroot"   // a root directory of its own, without the host's paths
 	SFTPBroken   SFTPMode = "broken"   // accepted, and ended at once
+	SFTPGarbled  SFTPMode = "garbled"  // begins with a line of text, as a shell file's greeting makes it
 )
 
 // KnownHosts is how a host appears in the lab's known_hosts file.
@@ -86,14 +90,14 @@ type HostConfig struct {
 
 	Memory     int64  // MemTotal in /proc/meminfo, in bytes
 	CPUs       int    // in /proc/cpuinfo and /sys; nproc follows if the machine has that many
-	OldKernel  bool   // uname says 2.6.x (the UNAME26 personality), and so does /proc
+	Kernel     string // the release that uname(2) and /proc tell sessions, like "3.10.0"
+	Machine    string // the machine that uname(2) tells sessions, like "mips64"
 	Glibc      string // as glibc's files and getconf say; as long as the true version ("2.17")
 	Musl       bool   // sessions see busybox and musl: no glibc, no sudo; log in as root
 	OSRelease  string // the content of /etc/os-release
 	NoPython   bool
 	NoSudo     bool
-	NoexecTmp  bool              // /tmp and /var/tmp are tmpfs mounted noexec
-	NoexecRun  bool              // /run, too
+	Noexec     []string          // directories mounted noexec, nosuid, nodev: /tmp, /run, /home, /usr/local, …
 	LocalSize  int64             // /usr/local/lib is a tmpfs of so many bytes
 	LocalNodes int64             // and of so many inodes
 	Cgroup     map[string]string // files in /sys/fs/cgroup, by relative path
@@ -175,6 +179,11 @@ func (h HostConfig) check() error {
 	for _, p := range h.Hide {
 		if !filepath.IsAbs(p) || filepath.Clean(p) != p || p == "/" {
 			return fmt.Errorf("hide %q: want a clean absolute path", p)
+		}
+	}
+	for _, p := range h.Noexec {
+		if !filepath.IsAbs(p) || filepath.Clean(p) != p || p == "/" {
+			return fmt.Errorf("noexec %q: want a clean absolute path", p)
 		}
 	}
 	for p := range h.Files {

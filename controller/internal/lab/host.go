@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -148,7 +149,8 @@ func (h *Host) pid() (int, error) {
 }
 
 // Command returns argv as a command of root's inside the host, not yet started
-// and with nothing but PATH and HOME in its environment.
+// and with little but PATH and HOME in its environment. It does not come through
+// sshd, so it is not held to the host's CPUs, kernel and machine.
 func (h *Host) Command(ctx context.Context, argv ...string) (*exec.Cmd, error) {
 	pid, err := h.pid()
 	if err != nil {
@@ -157,7 +159,11 @@ func (h *Host) Command(ctx context.Context, argv ...string) (*exec.Cmd, error) {
 	if pid == 0 {
 		return nil, fmt.Errorf("host %s does not run", h.Name)
 	}
-	cmd := exec.CommandContext(ctx, "nsenter", append([]string{"--target", strconv.Itoa(pid), "--mount", "--uts", "--ipc", "--net", "--pid", "--"}, argv...)...)
+	enter := []string{"--target", strconv.Itoa(pid), "--mount", "--uts", "--ipc", "--net", "--pid", "--"}
+	if h.Config.Musl {
+		enter = append(enter, "chroot", muslRoot)
+	}
+	cmd := exec.CommandContext(ctx, "nsenter", append(enter, argv...)...)
 	cmd.Env = []string{"PATH=" + hostPath, "HOME=/root", "USER=root", "LOGNAME=root", "SHELL=/bin/bash"}
 	cmd.Dir = "/"
 	return cmd, nil
@@ -177,4 +183,76 @@ func (h *Host) Exec(ctx context.Context, argv ...string) ([]byte, error) {
 		return out, fmt.Errorf("%s on %s: %w: %s", strings.Join(argv, " "), h.Name, err, bytes.TrimSpace(stderr.Bytes()))
 	}
 	return out, nil
+}
+
+// KillSSHD kills sshd and all its sessions at once; new connections are refused
+// until StartSSHD. Root's processes below sudo get a hangup at most.
+func (h *Host) KillSSHD(ctx context.Context) error {
+	_, err := h.Exec(ctx, "pkill", "-KILL", "-x", "sshd")
+	return err
+}
+
+// DropSessions kills the sessions of sshd but not sshd itself: connections
+// break, and new ones are accepted.
+func (h *Host) DropSessions(ctx context.Context) error {
+	_, err := h.Exec(ctx, "pkill", "-KILL", "-f", "^sshd: [^/]")
+	return err
+}
+
+// StartSSHD starts sshd after KillSSHD and waits until it answers.
+func (h *Host) StartSSHD(ctx context.Context) error {
+	pid, err := h.pid()
+	if err != nil {
+		return err
+	}
+	if pid == 0 {
+		return fmt.Errorf("host %s does not run", h.Name)
+	}
+	if err := syscall.Kill(pid, startSignal); err != nil {
+		return fmt.Errorf("start sshd on %s: %w", h.Name, err)
+	}
+	return answers(ctx, net.JoinHostPort(h.Addr, "22"))
+}
+
+// Kill ends all processes of the host at once, as a power cut does, and leaves
+// its files. Reboot brings it back.
+func (h *Host) Kill(ctx context.Context) error {
+	all, err := livingHosts(h.lab.Dir)
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		if p.Host == h.Name {
+			if err := p.kill(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Reboot kills the host if it runs and boots it on the same files; its /run is
+// empty then. It returns when sshd answers.
+func (h *Host) Reboot(ctx context.Context) error {
+	if err := h.Kill(ctx); err != nil {
+		return err
+	}
+	unplug(ctx, h.lab.state.Slot, h.index)
+	return h.lab.start(ctx, []*Host{h})
+}
+
+// CutNetwork takes the host's link down: packets vanish, nothing is refused.
+func (h *Host) CutNetwork(ctx context.Context) error {
+	return ip(ctx, "link set "+h.lab.state.Slot.veth(h.index)+" down")
+}
+
+// RestoreNetwork takes the link up again.
+func (h *Host) RestoreNetwork(ctx context.Context) error {
+	return ip(ctx, "link set "+h.lab.state.Slot.veth(h.index)+" up")
+}
+
+// Running tells whether the host's pid 1 lives.
+func (h *Host) Running() (bool, error) {
+	pid, err := h.pid()
+	return pid != 0, err
 }

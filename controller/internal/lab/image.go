@@ -3,25 +3,163 @@
 package lab
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
-// imageKey names the base layer that a host stands on.
+// images are the Debian releases that can be hosts.
+var images = []string{"bookworm", "trixie", "bullseye"}
+
+// imagePackages come on top of debootstrap's minimum.
+const imagePackages = "openssh-server,sudo,procps,iproute2,python3,ca-certificates"
+
+// emulators are the entries of binfmt_misc by Debian's architecture.
+var emulators = map[string]string{
+	"amd64": "qemu-x86_64", "arm64": "qemu-aarch64", "armhf": "qemu-arm", "armel": "qemu-arm", "i386": "qemu-i386",
+	"ppc64el": "qemu-ppc64le", "riscv64": "qemu-riscv64", "s390x": "qemu-s390x",
+}
+
+// imageKey names the base layer that a host stands on, and an image's directory
+// in the cache.
 func imageKey(h HostConfig) string {
 	switch {
 	case h.Image == "":
 		return "machine"
 	case h.Arch == "":
-		return h.Image
+		return h.Image + "-" + debianArch()
 	}
 	return h.Image + "-" + h.Arch
 }
 
-// imageRoot returns the root filesystem of an image, "/" for none.
-func imageRoot(ctx context.Context, cache, image, arch string) (string, error) {
-	if image == "" {
+// debianArch is Debian's name for what this program was built for.
+func debianArch() string {
+	if name, ok := map[string]string{"386": "i386", "arm": "armhf", "ppc64le": "ppc64el"}[runtime.GOARCH]; ok {
+		return name
+	}
+	return runtime.GOARCH
+}
+
+// imageRoot returns the root filesystem that h stands on: "/" without an image,
+// else a directory in the cache, made first if it is not there. That takes
+// about a minute, and for a foreign architecture several.
+func imageRoot(ctx context.Context, c Config, h HostConfig) (string, error) {
+	if h.Image == "" {
 		return "/", nil
 	}
-	return "", fmt.Errorf("image %s: not yet", image)
+	arch := h.Arch
+	if arch == "" {
+		arch = debianArch()
+	}
+	if err := canRun(h.Image, arch); err != nil {
+		return "", err
+	}
+	root := filepath.Join(c.CacheDir, imageKey(h))
+	if _, err := os.Stat(root); err == nil {
+		return root, nil
+	}
+	if err := os.MkdirAll(c.CacheDir, 0o755); err != nil {
+		return "", err
+	}
+	lock, err := os.OpenFile(root+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close()
+	if err := flock(ctx, lock); err != nil {
+		return "", fmt.Errorf("wait for image %s: %w", imageKey(h), err)
+	}
+	if _, err := os.Stat(root); err == nil {
+		return root, nil // made by whom we waited for
+	}
+	if err := makeImage(ctx, root, h.Image, arch, c.Mirror); err != nil {
+		return "", fmt.Errorf("make image %s: %w", imageKey(h), err)
+	}
+	return root, nil
+}
+
+// canRun tells why an image is not to be had on this machine.
+func canRun(image, arch string) error {
+	if !slices.Contains(images, image) {
+		return fmt.Errorf("unknown image %q: there are %s", image, strings.Join(images, ", "))
+	}
+	if arch == debianArch() || arch == "i386" && debianArch() == "amd64" {
+		return nil
+	}
+	entry, ok := emulators[arch]
+	if !ok {
+		return fmt.Errorf("unknown architecture %q", arch)
+	}
+	b, err := os.ReadFile("/proc/sys/fs/binfmt_misc/" + entry)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !bytes.HasPrefix(b, []byte("enabled")) {
+		return fmt.Errorf("this machine does not run %s programs: apt-get install qemu-user-static binfmt-support, "+
+			"mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc, update-binfmts --enable", arch)
+	}
+	return err
+}
+
+// makeImage has debootstrap fill a directory beside root, which becomes root
+// when it is whole.
+func makeImage(ctx context.Context, root, image, arch, mirror string) error {
+	part := root + ".part"
+	if err := removePart(part); err != nil {
+		return err
+	}
+	args := []string{"--variant=minbase", "--arch=" + arch, "--include=" + imagePackages, image, part}
+	if mirror != "" {
+		args = append(args, mirror)
+	}
+	cmd := exec.CommandContext(ctx, "debootstrap", args...)
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	out, err := cmd.CombinedOutput()
+	if errors.Is(err, exec.ErrNotFound) {
+		return errors.New("debootstrap is not installed: apt-get install debootstrap")
+	}
+	if err != nil {
+		if len(out) > 1000 {
+			out = out[len(out)-1000:]
+		}
+		return errors.Join(fmt.Errorf("debootstrap: %w\n%s", err, bytes.TrimSpace(out)), removePart(part))
+	}
+	for _, dir := range []string{"var/cache/apt/archives", "var/lib/apt/lists", "debootstrap"} {
+		if err := os.RemoveAll(filepath.Join(part, dir)); err != nil {
+			return err
+		}
+	}
+	if err := unmountAll(part); err != nil {
+		return err
+	}
+	return os.Rename(part, root)
+}
+
+// removePart removes what an interrupted debootstrap left, its mounts first.
+func removePart(part string) error {
+	if err := unmountAll(part); err != nil {
+		return err
+	}
+	return os.RemoveAll(part)
+}
+
+// unmountAll unmounts whatever is mounted below dir, the last first.
+func unmountAll(dir string) error {
+	targets, err := mountsBelow(dir, "")
+	if err != nil {
+		return err
+	}
+	for _, t := range slices.Backward(targets) {
+		if err := unix.Unmount(t, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmount %s: %w", t, err)
+		}
+	}
+	return nil
 }

@@ -26,14 +26,15 @@ const initName = "gofleet-lab-init"
 
 // bootOrder is what a host's pid 1 is told on file descriptor 3.
 type bootOrder struct {
-	Root      string     `json:"root"`   // where the new root is put together
-	Mounts    []mount    `json:"mounts"` // in order; the first is the root itself
-	Hostname  string     `json:"hostname"`
-	Addr      string     `json:"addr"` // with its prefix length
-	CPUs      int        `json:"cpus"` // what sshd may run on; 0 is all
-	OldKernel bool       `json:"old_kernel"`
-	Command   []string   `json:"command"` // the server, in the foreground
-	Ephemeral bool       `json:"ephemeral"`
+	Root      string   `json:"root"`   // where the new root is put together
+	Mounts    []mount  `json:"mounts"` // in order; the first is the root itself
+	Hostname  string   `json:"hostname"`
+	Addr      string   `json:"addr"` // with its prefix length
+	CPUs      int      `json:"cpus"` // what sshd may run on; 0 is all
+	Kernel    string   `json:"kernel"`
+	Machine   string   `json:"machine"`
+	Command   []string `json:"command"` // the server, in the foreground
+	Ephemeral bool     `json:"ephemeral"`
 }
 
 // mount is one call of mount(2); Target is relative to the new root.
@@ -63,7 +64,7 @@ func Main() {
 	if len(os.Args) == 0 || os.Args[0] != initName {
 		return
 	}
-	runtime.LockOSThread() // affinity and personality belong to a thread
+	runtime.LockOSThread() // affinity and system call filters belong to a thread
 	say := os.NewFile(4, "status")
 	syscall.CloseOnExec(3)
 	syscall.CloseOnExec(4)
@@ -110,11 +111,10 @@ func boot(orders *bufio.Reader, say *os.File) error {
 	if err := configure("eth0", o.Addr); err != nil {
 		return err
 	}
-	pid, err := startServer(o)
-	if err != nil {
+	if err := limit(o); err != nil {
 		return err
 	}
-	return reap(pid, say)
+	return serve(o.Command, say)
 }
 
 // enterRoot mounts the host's filesystems and makes them this namespace's only
@@ -163,9 +163,9 @@ func (m mount) mount(root string) error {
 	if err := unix.Mount(m.Source, target, typ, flags, m.Data); err != nil {
 		return fmt.Errorf("mount %s on %s: %w", m.Type, m.Target, err)
 	}
-	if m.Type == "bind" && m.Flags&unix.MS_RDONLY != 0 {
+	if m.Type == "bind" && m.Flags&^unix.MS_REC != 0 { // a bind takes its flags only so
 		if err := unix.Mount("", target, "", flags|unix.MS_REMOUNT, ""); err != nil {
-			return fmt.Errorf("make %s read-only: %w", m.Target, err)
+			return fmt.Errorf("set flags of %s: %w", m.Target, err)
 		}
 	}
 	return nil
@@ -230,70 +230,94 @@ func configure(name, cidr string) error {
 	return nil
 }
 
-// startServer starts the host's server from this thread, whose affinity and
-// personality it and everything below it inherit.
-func startServer(o bootOrder) (int, error) {
+// limit narrows this thread, and with it the server and everything below it, to
+// the CPUs, the kernel and the memory of the host.
+func limit(o bootOrder) error {
 	if o.CPUs > 0 {
 		var set unix.CPUSet
 		for i := range min(o.CPUs, runtime.NumCPU()) {
 			set.Set(i)
 		}
 		if err := unix.SchedSetaffinity(0, &set); err != nil {
-			return 0, fmt.Errorf("set affinity: %w", err)
+			return fmt.Errorf("set affinity: %w", err)
 		}
 	}
-	if o.OldKernel {
-		const uname26 = 0x0020000
-		if _, _, errno := unix.Syscall(unix.SYS_PERSONALITY, uname26, 0, 0); errno != 0 {
-			return 0, fmt.Errorf("set personality: %w", errno)
+	if p := (pretence{o.Kernel, o.Machine, o.Memory}); p != (pretence{}) {
+		return intercept(p)
+	}
+	return nil
+}
+
+// hostPath is what processes of a host get as PATH when nobody else sets it.
+const hostPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// serve starts the server, from this thread, at once and whenever startSignal
+// asks for it. It says when the server listens for the first time; one that dies
+// later is the host's own affair.
+func serve(command []string, say *os.File) error {
+	start := make(chan os.Signal, 1)
+	signal.Notify(start, startSignal)
+	died := make(chan int)
+	go reap(died)
+	listening := make(chan struct{})
+	var over atomic.Bool
+	go func() {
+		for !listens(22) && !over.Load() {
+			time.Sleep(time.Millisecond)
+		}
+		close(listening)
+	}()
+	server, err := startServer(command)
+	if err != nil {
+		return err
+	}
+	first := listening
+	for {
+		select {
+		case <-first:
+			first = nil
+			fmt.Fprintln(say, sayListening)
+			say.Close()
+		case pid := <-died:
+			if pid == server && first != nil {
+				over.Store(true)
+				return fmt.Errorf("%s ended before it listened", command[0])
+			}
+		case <-start:
+			if server, err = startServer(command); err != nil {
+				fmt.Fprintln(os.Stderr, "gofleet-lab:", err)
+			}
 		}
 	}
-	pid, err := syscall.ForkExec(o.Command[0], o.Command, &syscall.ProcAttr{
+}
+
+// startSignal asks a host's pid 1 to start the server again.
+const startSignal = syscall.SIGUSR1
+
+func startServer(command []string) (int, error) {
+	pid, err := syscall.ForkExec(command[0], command, &syscall.ProcAttr{
 		Dir:   "/",
 		Env:   []string{"PATH=" + hostPath},
 		Files: []uintptr{0, 1, 2},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
-		return 0, fmt.Errorf("start %s: %w", o.Command[0], err)
+		return 0, fmt.Errorf("start %s: %w", command[0], err)
 	}
 	return pid, nil
 }
 
-// hostPath is what processes of a host get as PATH when nobody else sets it.
-const hostPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-// reap says when the server listens, and then lives on as every pid 1 does:
-// a server that dies later is the host's own affair.
-func reap(server int, say *os.File) error {
-	var listening, dead atomic.Bool
-	go func() {
-		for !dead.Load() {
-			if listens(22) {
-				listening.Store(true)
-				fmt.Fprintln(say, sayListening)
-				say.Close()
-				return
-			}
-			time.Sleep(time.Millisecond)
-		}
-	}()
+// reap collects every process that dies, orphans among them, and tells of each.
+func reap(died chan<- int) {
 	for {
-		var status syscall.WaitStatus
-		pid, err := syscall.Wait4(-1, &status, 0, nil)
+		pid, err := syscall.Wait4(-1, nil, 0, nil)
 		switch {
-		case err == syscall.EINTR:
 		case err == syscall.ECHILD:
-			// Without children Wait4 does not block; SIGCHLD tells of the next,
-			// which may be a process started from outside.
+			// Without children Wait4 does not block; the next may be an orphan
+			// of what was started from outside.
 			waitForChild()
-		case err != nil:
-			return err
-		case pid == server:
-			dead.Store(true)
-			if !listening.Load() {
-				return fmt.Errorf("the server ended before it listened, see the host's log (status %d)", status.ExitStatus())
-			}
+		case err == nil:
+			died <- pid
 		}
 	}
 }

@@ -137,7 +137,7 @@ func (l *Lab) prepare(ctx context.Context, c Config) error {
 	roots := map[string]string{} // the root filesystem by image and architecture
 	for _, h := range c.Hosts {
 		if key := imageKey(h); roots[key] == "" {
-			root, err := imageRoot(ctx, c.CacheDir, h.Image, h.Arch)
+			root, err := imageRoot(ctx, c, h)
 			if err != nil {
 				return errors.Join(err, g.Wait())
 			}
@@ -178,7 +178,7 @@ func (l *Lab) prepare(ctx context.Context, c Config) error {
 			}
 			l.state.Hosts[i] = hostState{Config: hc, Addr: addr, Upper: d.upper, Boot: bootOrder{
 				Root: d.root, Mounts: mounts, Hostname: hc.Name, Addr: fmt.Sprintf("%s/%d", addr, slotBits),
-				CPUs: hc.CPUs, OldKernel: hc.OldKernel, Command: []string{"/usr/sbin/sshd", "-D", "-e"}, Ephemeral: c.Ephemeral,
+				CPUs: hc.CPUs, Kernel: hc.Kernel, Machine: hc.Machine, Memory: hc.Memory, Command: []string{"/usr/sbin/sshd", "-D", "-e"}, Ephemeral: c.Ephemeral,
 			}}
 			l.Hosts[i] = newHost(l, i+1, l.state.Hosts[i])
 			return nil
@@ -232,18 +232,31 @@ func (l *Lab) start(ctx context.Context, hosts []*Host) error {
 	return nil
 }
 
+// bootTimeout is far more than a host takes: an emulated one a few seconds.
+const bootTimeout = time.Minute
+
 // answers waits for the SSH banner at addr.
 func answers(ctx context.Context, addr string) error {
-	conn, err := (&net.Dialer{Timeout: 10 * time.Second}).DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return err
+	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
+	defer cancel()
+	var conn net.Conn
+	for {
+		var err error
+		if conn, err = new(net.Dialer).DialContext(ctx, "tcp", addr); err == nil {
+			break
+		}
+		if !errors.Is(err, unix.ECONNREFUSED) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s does not listen: %w", addr, ctx.Err())
+		case <-time.After(time.Millisecond):
+		}
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		return err
-	}
 	banner := make([]byte, 4)
 	if _, err := conn.Read(banner); err != nil {
 		return fmt.Errorf("read SSH banner: %w", err)

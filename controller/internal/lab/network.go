@@ -56,6 +56,12 @@ func hardwareAddr(dir string) net.HardwareAddr {
 	return append(net.HardwareAddr{0x0a}, sum[:5]...)
 }
 
+// hostHardwareAddr is the same whenever the host boots, so that what others have
+// in their ARP caches stays true.
+func (s slot) hostHardwareAddr(host int) net.HardwareAddr {
+	return net.HardwareAddr{0x0a, 'g', 'f', byte(s), byte(host >> 8), byte(host)}
+}
+
 // ip runs commands of ip(8) in one process.
 func ip(ctx context.Context, commands ...string) error {
 	cmd := exec.CommandContext(ctx, "ip", "-batch", "-")
@@ -117,9 +123,16 @@ func (s slot) free() (bool, error) {
 func plug(ctx context.Context, s slot, pids map[int]int) error {
 	commands := make([]string, 0, len(pids))
 	for host, pid := range pids {
-		commands = append(commands, fmt.Sprintf("link add name %s up master %s type veth peer name eth0 netns %d", s.veth(host), s.bridge(), pid))
+		commands = append(commands, fmt.Sprintf("link add name %s up master %s type veth peer name eth0 address %s netns %d",
+			s.veth(host), s.bridge(), s.hostHardwareAddr(host), pid))
 	}
 	return ip(ctx, commands...)
+}
+
+// unplug removes a host's veth pair. The kernel may have done so already, with
+// the host's network namespace.
+func unplug(ctx context.Context, s slot, host int) {
+	_ = ip(ctx, "link del "+s.veth(host))
 }
 
 // removeNetwork removes the bridges of the lab in dir and their ports; with an
@@ -138,9 +151,9 @@ func removeNetwork(ctx context.Context, dir string) error {
 			continue
 		}
 		for _, port := range all {
-			if strings.HasPrefix(port.Name, br.Name+"h") {
-				// Its namespace may be taking it down at this very moment.
-				_ = ip(ctx, "link del "+port.Name)
+			var host int
+			if _, err := fmt.Sscanf(port.Name, br.Name+"h%d", &host); err == nil {
+				unplug(ctx, slot(n), host)
 			}
 		}
 		if err := ip(ctx, "link del "+br.Name); err != nil {

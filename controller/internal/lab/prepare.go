@@ -46,20 +46,13 @@ func prepareHost(h HostConfig, d hostDirs, rsaKey keyPair) ([]ssh.PublicKey, []m
 		{Type: "tmpfs", Source: "tmpfs", Target: "/dev", Flags: unix.MS_NOSUID, Data: "mode=755,size=1m"},
 		{Type: "devpts", Source: "devpts", Target: "/dev/pts", Flags: unix.MS_NOSUID | unix.MS_NOEXEC, Data: "newinstance,ptmxmode=0666,mode=620,gid=5"},
 		{Type: "tmpfs", Source: "tmpfs", Target: "/dev/shm", Flags: unix.MS_NOSUID | unix.MS_NODEV, Data: "mode=1777"},
-		{Type: "tmpfs", Source: "tmpfs", Target: "/run", Flags: unix.MS_NOSUID | unix.MS_NODEV | noexec(h.NoexecRun), Data: "mode=755,size=20%"},
+		{Type: "tmpfs", Source: "tmpfs", Target: "/run", Flags: unix.MS_NOSUID | unix.MS_NODEV, Data: "mode=755,size=20%"},
 	}
 	more, err := differ(l, h, d)
 	if err != nil {
 		return nil, nil, err
 	}
 	return keys, append(mounts, more...), nil
-}
-
-func noexec(on bool) uintptr {
-	if on {
-		return unix.MS_NOEXEC
-	}
-	return 0
 }
 
 // writeHostKeys gives the host its own ed25519 and ecdsa keys; the rsa key, slow
@@ -101,6 +94,9 @@ func writeSSHD(l *layer, h HostConfig) error {
 			break
 		}
 	}
+	if h.Noisy || h.Musl {
+		server = "internal-sftp" // no shell file's noise gets into it, and it needs no libc
+	}
 	switch h.SFTP {
 	case SFTPOn:
 		add("Subsystem sftp %s", server)
@@ -108,6 +104,8 @@ func writeSSHD(l *layer, h HostConfig) error {
 		add("Subsystem sftp %s -R", server)
 	case SFTPBroken:
 		add("Subsystem sftp /bin/false")
+	case SFTPGarbled:
+		add("Subsystem sftp echo Welcome to %s; exec %s", h.Name, server)
 	case SFTPChroot:
 		add("Subsystem sftp /usr/bin/unshare --map-current-user --root %s %s", chrootDir, server)
 	case SFTPOff:
@@ -123,6 +121,9 @@ func writeSSHD(l *layer, h HostConfig) error {
 	}
 	if h.Noisy {
 		add("Banner /etc/issue.net")
+	}
+	if h.Musl {
+		add("ChrootDirectory %s", muslRoot)
 	}
 	add("UsePAM %s", map[bool]string{true: "yes", false: "no"}[h.PAM])
 	lines = append(lines,

@@ -160,26 +160,41 @@ func clear(ctx context.Context, dir string) error {
 
 // unmountBelow unmounts what a lab has mounted below dir.
 func unmountBelow(dir string) error {
-	mounts, err := os.ReadFile("/proc/self/mounts")
+	targets, err := mountsBelow(dir, mountSource)
 	if err != nil {
 		return err
 	}
-	for line := range strings.Lines(string(mounts)) {
-		f := strings.Fields(line)
-		if len(f) < 2 || f[0] != mountSource || !strings.HasPrefix(unescape(f[1]), dir+"/") {
-			continue
-		}
-		target := unescape(f[1])
-		err := unix.Unmount(target, 0)
+	for _, t := range targets {
+		err := unix.Unmount(t, 0)
 		if errors.Is(err, unix.EBUSY) {
 			// Somebody looks at a file; it goes when they are done.
-			err = unix.Unmount(target, unix.MNT_DETACH)
+			err = unix.Unmount(t, unix.MNT_DETACH)
 		}
 		if err != nil {
-			return fmt.Errorf("unmount %s: %w", target, err)
+			return fmt.Errorf("unmount %s: %w", t, err)
 		}
 	}
 	return nil
+}
+
+// mountsBelow lists the mount points below dir in the order in which they were
+// made; source, if not empty, is what was mounted.
+func mountsBelow(dir, source string) ([]string, error) {
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return nil, err
+	}
+	var targets []string
+	for line := range strings.Lines(string(mounts)) {
+		f := strings.Fields(line)
+		if len(f) < 2 || source != "" && f[0] != source {
+			continue
+		}
+		if t := unescape(f[1]); strings.HasPrefix(t, dir+"/") {
+			targets = append(targets, t)
+		}
+	}
+	return targets, nil
 }
 
 // unescape undoes the octal escapes of /proc/mounts.
@@ -225,4 +240,66 @@ func Remove(ctx context.Context, dir, name string) error {
 	}
 	defer unlock()
 	return clear(ctx, filepath.Join(c.Dir, c.Name))
+}
+
+// List returns the labs below dir, those too that a crash has left; "" is
+// DefaultDir. A lab without state is nothing but its name and directory.
+func List(dir string) ([]*Lab, error) {
+	if dir == "" {
+		dir = DefaultDir
+	}
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	var labs []*Lab
+	for _, e := range entries {
+		if !e.IsDir() || !nameRE.MatchString(e.Name()) {
+			continue
+		}
+		l, err := Find(dir, e.Name())
+		if err != nil {
+			l = &Lab{Name: e.Name(), Dir: filepath.Join(dir, e.Name())}
+		}
+		labs = append(labs, l)
+	}
+	return labs, nil
+}
+
+// Purge ends every lab on this machine, whatever its directory, also where the
+// directory is gone: processes, bridges and tmpfs mounts, then the directories.
+func Purge(ctx context.Context) error {
+	hosts, err := initProcesses()
+	if err != nil {
+		return err
+	}
+	dirs := map[string]bool{}
+	for _, p := range hosts {
+		dirs[p.Dir] = true
+		if err := p.kill(ctx); err != nil {
+			return err
+		}
+	}
+	mounts, err := mountsBelow("", mountSource)
+	if err != nil {
+		return err
+	}
+	for _, m := range mounts {
+		dirs[filepath.Dir(m)] = true
+	}
+	labs, err := List("")
+	if err != nil {
+		return err
+	}
+	for _, l := range labs {
+		dirs[l.Dir] = true
+	}
+	for dir := range dirs {
+		if err := Remove(ctx, filepath.Dir(dir), filepath.Base(dir)); err != nil {
+			return err
+		}
+	}
+	return removeNetwork(ctx, "")
 }
