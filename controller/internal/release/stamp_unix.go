@@ -1,0 +1,84 @@
+//go:build unix
+
+package release
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// stamp tells whether a file is the one that was read before. Whoever writes
+// to it changes ctime, which no program can set back.
+type stamp struct {
+	Path  string `json:"path"`
+	Size  int64  `json:"size"`
+	MTime int64  `json:"mtime_ns"`
+	CTime int64  `json:"ctime_ns"`
+	Inode uint64 `json:"inode"`
+	Dev   uint64 `json:"dev"`
+}
+
+func stampOf(f *os.File) (stamp, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return stamp{}, fmt.Errorf("stat %s: %w", f.Name(), err)
+	}
+	return stamp{
+		Path: f.Name(), Size: st.Size,
+		MTime: st.Mtim.Nano(), CTime: st.Ctim.Nano(),
+		Inode: st.Ino, Dev: uint64(st.Dev),
+	}, nil
+}
+
+// settled tells whether the file was last changed long enough ago that another
+// change would show: clocks of filesystems are coarse.
+func (s stamp) settled(now time.Time) bool {
+	return s.Inode != 0 && now.Sub(time.Unix(0, s.CTime)) > time.Second
+}
+
+// private says why others than this user could have written into dir, or nil.
+func private(dir string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return fmt.Errorf("cache %s: %w", dir, err)
+	}
+	if int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
+		return fmt.Errorf("cache %s can be written by others: remove it, or name another one", dir)
+	}
+	return nil
+}
+
+// lock waits until this process has the file at path for itself. The lock goes
+// with the process, whatever ends it.
+func lock(ctx context.Context, path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	got := make(chan error, 1)
+	go func() {
+		for {
+			err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
+			if !errors.Is(err, unix.EINTR) {
+				got <- err
+				return
+			}
+		}
+	}()
+	select {
+	case err := <-got:
+		if err != nil {
+			f.Close()
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		return func() { f.Close() }, nil
+	case <-ctx.Done():
+		go func() { <-got; f.Close() }()
+		return nil, ctx.Err()
+	}
+}

@@ -1,0 +1,308 @@
+package release
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gofleet/gofleet/agent/spec"
+)
+
+// Options say where archives are and what is believed. The zero value of a
+// field means its default.
+type Options struct {
+	Location string                   // directory, http or https URL
+	CacheDir string                   // os.UserCacheDir()/gofleet; must be this user's alone
+	Pins     map[spec.Platform]string // gofleet_sha256, lower-case hex
+	Table    Table                    // BuiltinTable()
+	Signer   Signer                   // Google()
+	SumDB    string                   // verifier key; GoSumDB
+	Client   *http.Client             // for a URL; http.DefaultClient
+
+	Progress Progress // nobody
+}
+
+// Progress begins to tell of one long piece of work: a download, an archive
+// that is read for the first time. It may be called from several goroutines.
+type Progress func(label string) Work
+
+// Work hears how far a piece of work is and, once, that it has ended. A total
+// of 0 is not known. Set may be called from another goroutine than End.
+type Work interface {
+	Set(done, total int64)
+	End(err error)
+}
+
+type unheard struct{}
+
+func (unheard) Set(int64, int64) {}
+func (unheard) End(error)        {}
+
+// begin is f for which nobody need be listening.
+func (f Progress) begin(label string) Work {
+	if f == nil {
+		return unheard{}
+	}
+	return f(label)
+}
+
+func (o *Options) setDefaults() {
+	if o.Table == nil {
+		o.Table = BuiltinTable()
+	}
+	if o.Signer.Primary == "" {
+		o.Signer = Google()
+	}
+	if o.SumDB == "" {
+		o.SumDB = GoSumDB
+	}
+	if o.Client == nil {
+		o.Client = http.DefaultClient
+	}
+}
+
+// Store gives the archives of one location. It may be used from several
+// goroutines, and keeps every Archive open until Close.
+type Store struct {
+	options Options
+	cache   cache
+	finder  finder
+
+	mu   sync.Mutex
+	open map[Name]*slot
+}
+
+// slot is one archive; its lock is held while that one is looked for.
+type slot struct {
+	mu      sync.Mutex
+	archive *Archive
+}
+
+// finder looks for the archive of a release in one kind of place and gives a
+// local path, with what may lie beside it, or a *MissingError.
+type finder interface {
+	find(ctx context.Context, v string, p spec.Platform) (path string, err error)
+
+	// refused hears that what find gave is not to be used.
+	refused(path string)
+}
+
+// NewStore makes a Store. It looks at the location only as far as to tell what
+// kind it is.
+func NewStore(o Options) (*Store, error) {
+	o.setDefaults()
+	c, err := newCache(o.CacheDir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{options: o, cache: c, open: map[Name]*slot{}}
+	switch {
+	case o.Location == "":
+		return nil, errors.New("gofleet_archives is not set: it names the directory or URL that has the Go archives")
+	case strings.HasPrefix(o.Location, "http://"), strings.HasPrefix(o.Location, "https://"):
+		s.finder, err = newMirror(&s.options, c)
+	default:
+		s.finder, err = newDirectory(o.Location)
+	}
+	return s, err
+}
+
+// Close closes all archives. Their transfers must have ended.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, slot := range s.open {
+		if slot.archive != nil {
+			errs = append(errs, slot.archive.Close())
+		}
+	}
+	s.open = map[Name]*slot{}
+	return errors.Join(errs...)
+}
+
+// Open gives the verified archive of a release, the same one for every call.
+// It is a *MissingError when the location has none for that platform, and a
+// *RefusedError when what is there must not be used.
+func (s *Store) Open(ctx context.Context, v string, p spec.Platform) (*Archive, error) {
+	if err := CheckVersion(v); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	of := s.open[OfficialName(v, p)]
+	if of == nil {
+		of = &slot{}
+		s.open[OfficialName(v, p)] = of
+	}
+	s.mu.Unlock()
+
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	if of.archive == nil {
+		a, err := s.find(ctx, v, p)
+		if err != nil {
+			return nil, err
+		}
+		of.archive = a
+	}
+	return of.archive, nil
+}
+
+func (s *Store) find(ctx context.Context, v string, p spec.Platform) (*Archive, error) {
+	path, err := s.finder.find(ctx, v, p)
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.openFile(ctx, path)
+	if isRefused(err) {
+		s.finder.refused(path)
+	}
+	return a, err
+}
+
+// openFile makes an Archive of one file, whose name says what it should be.
+func (s *Store) openFile(ctx context.Context, path string) (*Archive, error) {
+	name, err := ParseName(filepath.Base(path))
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.verify(ctx, f, name)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+// verify makes an Archive of an open file, or says why not: first what the
+// evidence decides, then whether the content fits the name.
+func (s *Store) verify(ctx context.Context, f *os.File, name Name) (*Archive, error) {
+	in, err := s.inspect(ctx, f, name)
+	if err != nil {
+		return nil, err
+	}
+	sub := &subject{name: name, file: f, in: in}
+	found := decide(ctx, s.options.judges(s.cache), sub)
+	if in.broken != nil && found.Status != Bad {
+		return nil, &RefusedError{File: f.Name(), SHA256: in.SHA256, Reason: in.broken.Error(), cause: in.broken,
+			Hint: "this is no archive that Go has published"}
+	}
+	if found.Status != Good {
+		return nil, refuse(sub, found)
+	}
+	if err := in.Content.check(name, in.manifest); err != nil {
+		return nil, &RefusedError{File: f.Name(), SHA256: in.SHA256, Reason: err.Error(), cause: err,
+			Hint: "the file holds something else than its name says: fetch it again"}
+	}
+	return &Archive{name: name, file: f, in: in, cache: s.cache, evidence: Evidence{found.Kind, found.Detail}}, nil
+}
+
+// inspect reads the file, unless it is one that was read before.
+func (s *Store) inspect(ctx context.Context, f *os.File, name Name) (*inspection, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, &RefusedError{File: f.Name(), Reason: "it is not a regular file"}
+	}
+	before, err := stampOf(f)
+	if err != nil {
+		return nil, err
+	}
+	if in := s.cache.known(before); in != nil {
+		return in, nil
+	}
+	work := s.options.Progress.begin("verify " + name.String())
+	in, err := inspect(ctx, f, st.Size(), name.Zip, nil, work.Set)
+	work.End(err)
+	if err != nil || in.broken != nil {
+		return in, err
+	}
+	if after, err := stampOf(f); err != nil || after != before {
+		return nil, fmt.Errorf("read %s: it changed meanwhile", f.Name())
+	}
+	return in, s.cache.store(before, in)
+}
+
+// settledStamp gives the file's stamp if a later change is sure to show in it.
+func settledStamp(f *os.File) (stamp, error) {
+	s, err := stampOf(f)
+	if err == nil && !s.settled(time.Now()) {
+		err = errors.New("changed just now")
+	}
+	return s, err
+}
+
+// candidates are the names under which a release may be there, the one that
+// is preferred first.
+func candidates(v string, p spec.Platform) []string {
+	return []string{OfficialName(v, p).String(), ModuleName(v, p).String()}
+}
+
+// directory is a finder on this machine.
+type directory struct{ dir string }
+
+func newDirectory(dir string) (directory, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return directory{}, err
+	}
+	st, err := os.Stat(abs)
+	switch {
+	case err != nil:
+		return directory{}, fmt.Errorf("gofleet_archives: %w", err)
+	case !st.IsDir():
+		return directory{}, fmt.Errorf("gofleet_archives: %s is not a directory; bundles are not supported yet", abs)
+	}
+	return directory{abs}, nil
+}
+
+func (d directory) find(_ context.Context, v string, p spec.Platform) (string, error) {
+	names := candidates(v, p)
+	for _, name := range names {
+		path := filepath.Join(d.dir, name)
+		switch _, err := os.Stat(path); {
+		case err == nil:
+			return path, nil
+		case !errors.Is(err, os.ErrNotExist):
+			return "", err
+		}
+	}
+	return "", &MissingError{
+		Version: v, Platform: p.String(), Location: d.dir, Looked: names,
+		Hint: d.hint(v, p),
+	}
+}
+
+func (d directory) refused(string) {}
+
+// hint says how to get the archive, and what else is there.
+func (d directory) hint(v string, p spec.Platform) string {
+	hint := fmt.Sprintf("on a machine that reaches the internet: gofleet fetch %s --platform %s --to %s", v, p, d.dir)
+	entries, err := os.ReadDir(d.dir)
+	if err != nil {
+		return hint
+	}
+	var have []string
+	for _, e := range entries {
+		if n, err := ParseName(e.Name()); err == nil && n.Platform == p && !slices.Contains(have, n.Version) {
+			have = append(have, n.Version)
+		}
+	}
+	if len(have) == 0 {
+		return hint
+	}
+	return fmt.Sprintf("%s; for %s the directory has %s", hint, p, strings.Join(have[max(0, len(have)-5):], ", "))
+}
