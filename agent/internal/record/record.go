@@ -26,6 +26,16 @@ type Record struct {
 	Files  map[string]string `json:"files,omitempty"` // path to Sum of its content, or "link:" and the target
 	Kept   map[string]string `json:"kept,omitempty"`  // foreign path to where it is kept aside
 	User   *User             `json:"user,omitempty"`
+
+	Shipped map[string]string   `json:"shipped,omitempty"`  // path of a go.env to the text that its archive shipped
+	UserEnv map[string]*UserEnv `json:"user_env,omitempty"` // path of a user's go/env to what gofleet set there
+}
+
+// UserEnv is what gofleet has set in a user's go/env file.
+type UserEnv struct {
+	User   string            `json:"user"`             // whose file it is
+	Set    map[string]string `json:"set"`              // values that gofleet set
+	Before map[string]string `json:"before,omitempty"` // values of the same names that stood there before
 }
 
 // User is what gofleet has set for the deploy user.
@@ -74,6 +84,12 @@ func (r *Record) init() *Record {
 	}
 	if r.Kept == nil {
 		r.Kept = map[string]string{}
+	}
+	if r.Shipped == nil {
+		r.Shipped = map[string]string{}
+	}
+	if r.UserEnv == nil {
+		r.UserEnv = map[string]*UserEnv{}
 	}
 	return r
 }

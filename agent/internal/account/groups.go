@@ -1,0 +1,150 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gofleet/gofleet/agent/internal/change"
+	"github.com/gofleet/gofleet/agent/internal/hostcmd"
+	"github.com/gofleet/gofleet/agent/internal/record"
+	"github.com/gofleet/gofleet/agent/spec"
+)
+
+// wantedGroups looks every group up. Missing ones are not made: what a group
+// may do is not for this inventory to invent.
+func wantedGroups(ctx context.Context, want *spec.User) ([]group, error) {
+	var groups []group
+	for _, name := range want.Groups {
+		g, err := lookupGroup(ctx, name)
+		if errors.Is(err, ErrNotFound) {
+			return nil, refused(fmt.Errorf("group %s of user %s is not on this host", name, want.Name),
+				fmt.Sprintf("make it (groupadd %s), or drop it from gofleet_user.groups", name))
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(groups, func(h group) bool { return h.name == g.name }) {
+			groups = append(groups, *g)
+		}
+	}
+	return groups, nil
+}
+
+func notLocal(g group) error {
+	return refused(fmt.Errorf("group %s is not in this host's /etc/group: it comes from a directory server", g.name),
+		"add the user to it there")
+}
+
+// joinGroups plans a step for each wanted group that an existing account is
+// not in.
+func (p *planner) joinGroups(cred *Credential, groups []group, had record.User) error {
+	for _, g := range groups {
+		if slices.Contains(cred.Groups, g.gid) {
+			continue
+		}
+		if !g.local {
+			return notLocal(g)
+		}
+		tool, err := memberTool()
+		if err != nil {
+			return err
+		}
+		name := cred.Name
+		p.add(change.Step{
+			Name:  fmt.Sprintf("add %s to group %s", name, g.name),
+			Path:  "/etc/group",
+			Drift: slices.Contains(had.Groups, g.name),
+			Diff:  fmt.Sprintf("group %s: +%s\n", g.name, name),
+			Do: func(ctx context.Context) error {
+				if err := tool.join(ctx, name, g.name); err != nil {
+					return err
+				}
+				if u := p.user(name); !slices.Contains(u.Groups, g.name) {
+					u.Groups = append(u.Groups, g.name)
+				}
+				return nil
+			},
+			Undo: func() error { return undoMember(tool.leave, name, g, false) },
+		})
+	}
+	return nil
+}
+
+// leaveGroups plans to take an account out of groups that gofleet put it in.
+func (p *planner) leaveGroups(ctx context.Context, cred *Credential, names []string, had record.User) error {
+	for _, n := range names {
+		g, err := lookupGroup(ctx, n)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		if err != nil || !g.local || g.gid == cred.GID || !slices.Contains(cred.Groups, g.gid) {
+			forget(p.rec, cred.Name, n)
+			continue
+		}
+		members, err := memberTool()
+		if err != nil {
+			return err
+		}
+		name, g1 := cred.Name, *g
+		p.add(change.Step{
+			Name: fmt.Sprintf("take %s out of group %s", name, g.name),
+			Path: "/etc/group",
+			Diff: fmt.Sprintf("group %s: -%s\n", g.name, name),
+			Do: func(ctx context.Context) error {
+				if err := members.leave(ctx, name, g1.name); err != nil {
+					return err
+				}
+				forget(p.rec, name, g1.name)
+				return nil
+			},
+			Undo: func() error { return undoMember(members.join, name, g1, true) },
+		})
+	}
+	return nil
+}
+
+func forget(rec *record.Record, user, group string) {
+	if u := rec.User; u != nil && u.Name == user {
+		u.Groups = slices.DeleteFunc(slices.Clone(u.Groups), func(g string) bool { return g == group })
+	}
+}
+
+// undoMember brings a membership back to what it was, unless it is that.
+func undoMember(do func(ctx context.Context, user, group string) error, user string, g group, was bool) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cred, err := Lookup(ctx, user)
+	if err != nil {
+		return err
+	}
+	if slices.Contains(cred.Groups, g.gid) == was {
+		return nil
+	}
+	return do(ctx, user, g.name)
+}
+
+// members changes who is in a group of /etc/group. Unlike usermod, gpasswd
+// does so for users of a directory server too.
+type members struct {
+	join, leave func(ctx context.Context, user, group string) error
+}
+
+func memberTool() (members, error) {
+	run := func(program string, args ...string) func(context.Context, string, string) error {
+		return func(ctx context.Context, user, group string) error {
+			_, err := hostcmd.Run(ctx, "", program, append(slices.Clone(args), user, group)...)
+			return err
+		}
+	}
+	if gpasswd := hostcmd.Find("gpasswd"); gpasswd != "" {
+		return members{join: run(gpasswd, "-a"), leave: run(gpasswd, "-d")}, nil
+	}
+	if addgroup, delgroup := busybox("addgroup"), busybox("delgroup"); addgroup != "" && delgroup != "" {
+		return members{join: run(addgroup), leave: run(delgroup)}, nil
+	}
+	return members{}, refused(errors.New("this host has neither gpasswd nor busybox's addgroup to add a user to a group with"),
+		"install the package passwd or shadow, or add the user yourself")
+}

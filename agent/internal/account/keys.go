@@ -1,0 +1,198 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/gofleet/gofleet/agent/internal/asuser"
+	"github.com/gofleet/gofleet/agent/internal/change"
+	"github.com/gofleet/gofleet/agent/internal/record"
+	"github.com/gofleet/gofleet/agent/spec"
+)
+
+const (
+	sshDir  = ".ssh"
+	keyFile = ".ssh/authorized_keys"
+)
+
+// sshState is what stands in a home, as its user sees it.
+type sshState struct {
+	home, dir, file asuser.Entry
+}
+
+// keys plans authorized_keys. Without keys, wanted or ours, nothing in the home
+// is looked at.
+func (p *planner) keys(ctx context.Context, cred *Credential, want []string, had record.User) error {
+	for i, line := range want {
+		if _, hint, err := spec.ParseAuthorizedKey(line); err != nil {
+			return refused(fmt.Errorf("key %d of gofleet_user.authorized_keys %w", i+1, err), hint)
+		}
+	}
+	if len(want) == 0 && len(had.Keys) == 0 {
+		return nil
+	}
+	var now sshState
+	exists := cred.UID != 0 // a new account has no uid yet
+	if exists {
+		var err error
+		if now, err = lookSSH(ctx, cred); err != nil {
+			return err
+		}
+		if now.home.Type == asuser.Dir && now.home.Mode&0o022 != 0 {
+			p.warn("home %s can be written by others (mode %04o): sshd refuses keys there unless StrictModes is off", cred.Home, now.home.Mode)
+		}
+	}
+	c := mergeKeys(now.file.Content, want, had.Keys)
+	for _, line := range c.shadowed {
+		p.warn("%s has the key %.60q already, with other options: the first of the two that permits a login decides",
+			filepath.Join(cred.Home, keyFile), line)
+	}
+	loose := exists && len(want) > 0 && !now.tight()
+	if c.none() && !loose {
+		p.noteKeys(cred.Name, c.owned, had)
+		return nil
+	}
+	p.add(keyStep(p, cred, want, had, c, loose))
+	return nil
+}
+
+// noteKeys keeps rec true where nothing is to be done.
+func (p *planner) noteKeys(name string, owned []string, had record.User) {
+	if !sameStrings(owned, had.Keys) && p.rec.User != nil && p.rec.User.Name == name {
+		p.rec.User.Keys = owned
+	}
+}
+
+func keyStep(p *planner, cred *Credential, want []string, had record.User, c keyChange, loose bool) change.Step {
+	path := filepath.Join(cred.Home, keyFile)
+	diff := c.diff()
+	if loose && c.none() {
+		diff = "mode of .ssh becomes 0700, of authorized_keys 0600\n"
+	}
+	name := cred.Name
+	var undo func() error
+	return change.Step{
+		Name:  "write " + path,
+		Path:  path,
+		Drift: c.lost || loose && len(had.Keys) > 0,
+		Diff:  diff,
+		Do: func(ctx context.Context) error {
+			cred, err := Lookup(ctx, name)
+			if err != nil {
+				return err
+			}
+			now, err := lookSSH(ctx, cred)
+			if err != nil {
+				return err
+			}
+			c := mergeKeys(now.file.Content, want, had.Keys)
+			undo = func() error { return now.putBack(cred) }
+			if err := now.write(ctx, cred, c); err != nil {
+				return err
+			}
+			p.user(name).Keys = c.owned
+			relabelHome(ctx, filepath.Join(cred.Home, sshDir), path)
+			return nil
+		},
+		Undo: func() error {
+			if undo == nil {
+				return nil
+			}
+			return undo()
+		},
+	}
+}
+
+// lookSSH reads what is in the home, and refuses links and what isn't the
+// user's own. A home that isn't there is not made: it may only be not mounted.
+func lookSSH(ctx context.Context, cred *Credential) (sshState, error) {
+	if cred.UID == 0 {
+		return sshState{}, refused(fmt.Errorf("user %s has uid 0", cred.Name), "name an ordinary account")
+	}
+	e, err := asuser.Do(ctx, cred.Identity(), cred.Home,
+		asuser.Op{Act: asuser.Look, Path: "."},
+		asuser.Op{Act: asuser.Look, Path: sshDir},
+		asuser.Op{Act: asuser.Look, Path: keyFile})
+	var r *asuser.RefusedError
+	switch {
+	case errors.As(err, &r) && r.Path == cred.Home:
+		return sshState{}, refused(fmt.Errorf("home %s of user %s is not there", cred.Home, cred.Name),
+			fmt.Sprintf("mount it, or make it: install -d -m 0700 -o %d -g %d %s", cred.UID, cred.GID, cred.Home))
+	case errors.As(err, &r):
+		return sshState{}, refused(r, fmt.Sprintf("what is not a plain file or directory of %s's own is not touched: put that right and apply again", cred.Name))
+	case err != nil:
+		return sshState{}, err
+	}
+	s := sshState{home: e[0], dir: e[1], file: e[2]}
+	return s, s.refuse(cred)
+}
+
+func (s sshState) refuse(cred *Credential) error {
+	for _, x := range []struct {
+		path string
+		e    asuser.Entry
+		want asuser.Type
+	}{{sshDir, s.dir, asuser.Dir}, {keyFile, s.file, asuser.File}} {
+		full := filepath.Join(cred.Home, x.path)
+		switch {
+		case x.e.Type == asuser.Absent:
+		case x.e.Type == asuser.Link:
+			return refused(fmt.Errorf("%s is a link", full), "replace it by what it leads to and apply again")
+		case x.e.Type != x.want:
+			return refused(fmt.Errorf("%s is not a %s", full, x.want), "move it away and apply again")
+		case x.e.UID != int(cred.UID):
+			return refused(fmt.Errorf("%s belongs to uid %d, not to user %s (uid %d)", full, x.e.UID, cred.Name, cred.UID),
+				fmt.Sprintf("if that is not on purpose: chown -h %s %s", cred.Name, full))
+		}
+	}
+	return nil
+}
+
+// tight reports whether sshd takes the files and nobody else reads them.
+func (s sshState) tight() bool {
+	return s.dir.Type == asuser.Dir && s.dir.Mode == 0o700 &&
+		(s.file.Type == asuser.Absent || s.file.Mode == 0o600)
+}
+
+// write makes the directory and the file so, in one child.
+func (s sshState) write(ctx context.Context, cred *Credential, c keyChange) error {
+	if len(c.content) == 0 {
+		// Nothing is left in it but what was ours: it goes, and an empty .ssh too.
+		_, err := asuser.Do(ctx, cred.Identity(), cred.Home,
+			asuser.Op{Act: asuser.Remove, Path: keyFile},
+			asuser.Op{Act: asuser.Remove, Path: sshDir})
+		return err
+	}
+	ops := []asuser.Op{{Act: asuser.Mkdir, Path: sshDir, Mode: 0o700}}
+	if s.dir.Type == asuser.Dir && s.dir.Mode != 0o700 {
+		ops = append(ops, asuser.Op{Act: asuser.Chmod, Path: sshDir, Mode: 0o700})
+	}
+	ops = append(ops, asuser.Op{Act: asuser.Write, Path: keyFile, Mode: 0o600, Content: c.content})
+	_, err := asuser.Do(ctx, cred.Identity(), cred.Home, ops...)
+	return err
+}
+
+// putBack makes .ssh and the file what they were.
+func (s sshState) putBack(cred *Credential) error {
+	var ops []asuser.Op
+	if s.dir.Type == asuser.Dir {
+		ops = append(ops, asuser.Op{Act: asuser.Mkdir, Path: sshDir, Mode: s.dir.Mode})
+	}
+	if s.file.Type == asuser.File {
+		ops = append(ops, asuser.Op{Act: asuser.Write, Path: keyFile, Mode: s.file.Mode, Content: s.file.Content, Group: &s.file.GID})
+	} else {
+		ops = append(ops, asuser.Op{Act: asuser.Remove, Path: keyFile})
+	}
+	if s.dir.Type == asuser.Dir {
+		ops = append(ops, asuser.Op{Act: asuser.Chmod, Path: sshDir, Mode: s.dir.Mode})
+	} else {
+		ops = append(ops, asuser.Op{Act: asuser.Remove, Path: sshDir})
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	_, err := asuser.Do(ctx, cred.Identity(), cred.Home, ops...)
+	return err
+}

@@ -1,0 +1,187 @@
+package account
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gofleet/gofleet/agent/internal/asuser"
+	"github.com/gofleet/gofleet/agent/internal/hostcmd"
+)
+
+// ErrNotFound is returned for an account or group that the host doesn't know.
+var ErrNotFound = errors.New("is not on this host")
+
+// Credential is an account as the host's name service knows it, LDAP and SSSD
+// included.
+type Credential struct {
+	Name     string
+	UID, GID uint32
+	Groups   []uint32 // all of them, GID too
+	Home     string
+	Shell    string
+}
+
+// Identity is what a child becomes to work in the account's home.
+func (c *Credential) Identity() asuser.Identity {
+	return asuser.Identity{UID: c.UID, GID: c.GID, Groups: c.Groups}
+}
+
+// Lookup finds an account by name. One that the host doesn't know is
+// ErrNotFound.
+func Lookup(ctx context.Context, name string) (*Credential, error) {
+	if err := checkName("user", name); err != nil {
+		return nil, err
+	}
+	line, err := entry(ctx, "passwd", name)
+	if err != nil {
+		return nil, fmt.Errorf("user %s %w", name, err)
+	}
+	c, err := parsePasswd(line)
+	if err != nil {
+		return nil, fmt.Errorf("look up user %s: %w", name, err)
+	}
+	if c.Groups, err = groupsOf(ctx, name, c.GID); err != nil {
+		return nil, fmt.Errorf("look up the groups of %s: %w", name, err)
+	}
+	return c, nil
+}
+
+// parsePasswd reads name:password:uid:gid:gecos:home:shell.
+func parsePasswd(line string) (*Credential, error) {
+	f := strings.Split(line, ":")
+	if len(f) != 7 {
+		return nil, fmt.Errorf("entry %q has %d fields, not 7", hostcmd.Printable(line, 80), len(f))
+	}
+	uid, err1 := strconv.ParseUint(f[2], 10, 32)
+	gid, err2 := strconv.ParseUint(f[3], 10, 32)
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
+	shell := f[6]
+	if shell == "" {
+		shell = "/bin/sh" // passwd(5)
+	}
+	return &Credential{Name: f[0], UID: uint32(uid), GID: uint32(gid), Home: f[5], Shell: shell}, nil
+}
+
+// group is a group of the host.
+type group struct {
+	name  string
+	gid   uint32
+	local bool // in /etc/group, so that members can be added here
+}
+
+func lookupGroup(ctx context.Context, name string) (*group, error) {
+	if err := checkName("group", name); err != nil {
+		return nil, err
+	}
+	line, err := entry(ctx, "group", name)
+	if err != nil {
+		return nil, fmt.Errorf("group %s %w", name, err)
+	}
+	f := strings.Split(line, ":")
+	if len(f) != 4 {
+		return nil, fmt.Errorf("look up group %s: entry has %d fields, not 4", name, len(f))
+	}
+	gid, err := strconv.ParseUint(f[2], 10, 32)
+	if err != nil {
+		return nil, fmt.Errorf("look up group %s: %w", name, err)
+	}
+	_, err = fileEntry("/etc/group", name)
+	return &group{name: name, gid: uint32(gid), local: err == nil}, nil
+}
+
+// entry asks the name service for one line of a database, or reads the file
+// where the host has no getent.
+func entry(ctx context.Context, database, name string) (string, error) {
+	getent := hostcmd.Find("getent")
+	if getent == "" {
+		return fileEntry("/etc/"+database, name)
+	}
+	out, err := hostcmd.Run(ctx, "", getent, database, name)
+	var exit *hostcmd.ExitError
+	if errors.As(err, &exit) && exit.Code == 2 {
+		return "", ErrNotFound
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot be looked up: %w", err)
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	return line, nil
+}
+
+func fileEntry(file, name string) (string, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("cannot be looked up: %w", err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if strings.HasPrefix(line, name+":") {
+			return strings.TrimSuffix(line, "\n"), nil
+		}
+	}
+	return "", ErrNotFound
+}
+
+func groupsOf(ctx context.Context, name string, gid uint32) ([]uint32, error) {
+	groups := []uint32{gid}
+	id := hostcmd.Find("id")
+	if id == "" {
+		return groupsInFile(name, groups)
+	}
+	out, err := hostcmd.Run(ctx, "", id, "-G", name)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range bytes.Fields(out) {
+		n, err := strconv.ParseUint(string(f), 10, 32)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(groups, uint32(n)) {
+			groups = append(groups, uint32(n))
+		}
+	}
+	return groups, nil
+}
+
+func groupsInFile(name string, groups []uint32) ([]uint32, error) {
+	b, err := os.ReadFile("/etc/group")
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(b)) {
+		f := strings.Split(strings.TrimSpace(line), ":")
+		if len(f) != 4 || !slices.Contains(strings.Split(f[3], ","), name) {
+			continue
+		}
+		if n, err := strconv.ParseUint(f[2], 10, 32); err == nil && !slices.Contains(groups, uint32(n)) {
+			groups = append(groups, uint32(n))
+		}
+	}
+	return groups, nil
+}
+
+// checkName refuses what a program could take for an option, a number (getent
+// takes it for a uid), a path or a second field.
+func checkName(what, name string) error {
+	ok := name != "" && len(name) <= 256 && name[0] != '-' && name[0] != '.'
+	digits := true
+	for _, r := range name {
+		letter := r == '_' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
+		digit := '0' <= r && r <= '9'
+		ok = ok && (letter || digit || strings.ContainsRune("-.@", r))
+		digits = digits && digit
+	}
+	if !ok || digits {
+		return refused(fmt.Errorf("%q is not a name for a %s", name, what),
+			"use letters, digits, _ - . and @, not digits alone")
+	}
+	return nil
+}
