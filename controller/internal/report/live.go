@@ -94,8 +94,9 @@ func (m *model) allUploads(now time.Time, cols int) (row, bool) {
 	if running == 0 || known < 2 {
 		return nil, false
 	}
-	return row{{fmt.Sprintf("  %s  ", count(running, "upload")), bold},
-		{gauge(done, total, m.uploads.rate(now), m.uploads.left(now, total-done), cols), plain}}, true
+	label := fmt.Sprintf("  %s  ", count(running, "upload"))
+	return row{{label, bold},
+		{gauge(done, total, m.uploads.rate(now), m.uploads.left(now, total-done), cols-columns(label)), plain}}, true
 }
 
 // hostRows has a line for each host at work.
@@ -115,7 +116,7 @@ func (m *model) hostRows(now time.Time, cols int) []row {
 		detail := span{h.note, yellow}
 		switch {
 		case h.uploading():
-			detail = span{gauge(h.done, h.total, h.meter.rate(now), h.meter.left(now, h.total-h.done), cols-name-phase), plain}
+			detail = span{gauge(h.done, h.total, h.meter.rate(now), h.meter.left(now, h.total-h.done), cols-name-phase-6), plain}
 		case h.note == "" && now.Sub(h.since) >= time.Second:
 			detail = span{clock(now.Sub(h.since)), dim}
 		}
@@ -169,8 +170,11 @@ func (m *model) troubleRows() []row {
 	return rows
 }
 
-// gauge shows how far something is: a bar where there is room, the share,
-// bytes, rate and the time left.
+// gaugeText is how wide a gauge without its bar may become.
+const gaugeText = 43
+
+// gauge shows how far something is, in room columns: a bar where there is
+// room, the share, bytes, rate and the time left.
 func gauge(done, total int64, perSecond float64, left time.Duration, room int) string {
 	if total <= 0 {
 		return join("  ", size(done), rate(perSecond))
@@ -181,15 +185,15 @@ func gauge(done, total int64, perSecond float64, left time.Duration, room int) s
 	if left > 0 {
 		rest = clock(left) + " left"
 	}
-	return join("  ", bar(done, total, min(room-50, 30)), share, sizeOf(done, total), rate(perSecond), rest)
+	return join("  ", bar(done, total, min(room-gaugeText, 30)), share, sizeOf(done, total), rate(perSecond), rest)
 }
 
 // bar is [====>     ] in n columns, or nothing where these are too few.
 func bar(done, total int64, n int) string {
-	if n < 12 {
+	inner := n - 2
+	if inner < 6 {
 		return ""
 	}
-	inner := n - 2
 	full := int(float64(done) / float64(total) * float64(inner))
 	if full >= inner {
 		return "[" + strings.Repeat("=", inner) + "]"

@@ -7,12 +7,9 @@ package report
 import (
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"sync"
 	"time"
-
-	"golang.org/x/term"
 
 	"github.com/gofleet/gofleet/agent/wire"
 	"github.com/gofleet/gofleet/controller/internal/fleet"
@@ -36,43 +33,6 @@ type Options struct {
 	Now   func() time.Time    // nil: time.Now
 	ticks <-chan time.Time    // tests draw frames when they want them
 	tty   func() (tty, error) // nil: /dev/tty
-}
-
-// Look is what the outputs can show. LookOf finds it out; the zero Look is
-// plain text without a width.
-type Look struct {
-	Live    bool                    // Stderr is a terminal: a live view
-	Results bool                    // Stdout is a terminal: lines are wrapped
-	Color   bool                    // on whichever of both is a terminal
-	ASCII   bool                    // no characters outside ASCII of our own
-	Size    func() (cols, rows int) // of the terminal; nil: 80 by 24
-}
-
-// LookOf looks at the outputs and at the environment's NO_COLOR, TERM and
-// locale. noColor is the option --no-color.
-func LookOf(stdout, stderr *os.File, noColor bool, getenv func(string) string) Look {
-	able := getenv("TERM") != "dumb" && getenv("TERM") != ""
-	l := Look{
-		Live:    able && term.IsTerminal(int(stderr.Fd())),
-		Results: term.IsTerminal(int(stdout.Fd())),
-		Color:   able && !noColor && getenv("NO_COLOR") == "",
-	}
-	shown := stderr
-	if !l.Live {
-		shown = stdout
-	}
-	l.ASCII = (l.Live || l.Results) && !utf8Locale(getenv)
-	l.Size = func() (int, int) {
-		if background(int(shown.Fd())) {
-			return 0, 0
-		}
-		cols, rows, err := term.GetSize(int(shown.Fd()))
-		if err != nil || cols == 0 {
-			return 80, 24
-		}
-		return cols, rows
-	}
-	return l
 }
 
 // Reporter tells of one command. It is a fleet.Observer; its methods may be

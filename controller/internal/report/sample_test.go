@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -107,11 +108,24 @@ func newReporter(t *testing.T, o Options) (r *Reporter, stdout, stderr *bytes.Bu
 	return r, stdout, stderr
 }
 
-// fakeClock is a clock that stands still between steps.
-type fakeClock struct{ at time.Time }
-
-func newFakeClock() *fakeClock {
-	return &fakeClock{time.Date(2026, 11, 22, 14, 45, 0, 0, time.UTC)}
+// fakeClock is a clock that goes on when it is told to.
+type fakeClock struct {
+	mu sync.Mutex
+	at time.Time
 }
 
-func (c *fakeClock) now() time.Time { return c.at }
+func newFakeClock() *fakeClock {
+	return &fakeClock{at: time.Date(2026, 11, 22, 14, 45, 0, 0, time.UTC)}
+}
+
+func (c *fakeClock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *fakeClock) step(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
