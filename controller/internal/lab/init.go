@@ -33,6 +33,7 @@ type bootOrder struct {
 	CPUs      int      `json:"cpus"` // what sshd may run on; 0 is all
 	Kernel    string   `json:"kernel"`
 	Machine   string   `json:"machine"`
+	Memory    int64    `json:"memory"`
 	Command   []string `json:"command"` // the server, in the foreground
 	Ephemeral bool     `json:"ephemeral"`
 }
