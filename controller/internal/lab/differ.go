@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -51,25 +52,29 @@ func differMemory(_ *layer, h HostConfig, d hostDirs) ([]mount, error) {
 	return []mount{m}, err
 }
 
+var meminfoRE = regexp.MustCompile(`(?m)^(\w+|\w+\(\w+\)):\s+(\d+) kB$`)
+
 // meminfo is the text of /proc/meminfo for a machine with total bytes, most of
-// them free, and no swap.
+// them free, and no swap; what it does not set is scaled down.
 func meminfo(text string, total int64) string {
 	kb := total / 1024
-	sizes := map[string]int64{
+	set := map[string]int64{
 		"MemTotal": kb, "MemFree": kb / 2, "MemAvailable": kb / 4 * 3, "Buffers": kb / 32, "Cached": kb / 4,
 		"SwapCached": 0, "SwapTotal": 0, "SwapFree": 0,
 	}
-	var b strings.Builder
-	for line := range strings.Lines(text) {
-		name, _, _ := strings.Cut(line, ":")
-		size, known := sizes[name]
-		if known {
-			fmt.Fprintf(&b, "%-16s%8d kB\n", name+":", size)
-		} else {
-			b.WriteString(line)
-		}
+	machine := int64(1)
+	if m := meminfoRE.FindStringSubmatch(text); m != nil && m[1] == "MemTotal" {
+		machine, _ = strconv.ParseInt(m[2], 10, 64)
 	}
-	return b.String()
+	return meminfoRE.ReplaceAllStringFunc(text, func(line string) string {
+		m := meminfoRE.FindStringSubmatch(line)
+		size, ok := set[m[1]]
+		if !ok {
+			n, _ := strconv.ParseFloat(m[2], 64)
+			size = int64(n * float64(kb) / float64(machine))
+		}
+		return fmt.Sprintf("%-16s%8d kB", m[1]+":", size)
+	})
 }
 
 func differCPUs(_ *layer, h HostConfig, d hostDirs) ([]mount, error) {

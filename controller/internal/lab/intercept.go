@@ -106,9 +106,12 @@ func (p pretence) answer(call seccompNotif) error {
 			return err
 		}
 		if p.memory > 0 {
-			units := uint64(p.memory) / uint64(s.Unit)
-			s.Totalram, s.Freeram, s.Bufferram, s.Sharedram = units, units/2, units/32, 0
-			s.Totalswap, s.Freeswap = 0, 0
+			const page = 4096
+			s.Unit = page
+			setWord(&s.Totalram, p.memory/page)
+			setWord(&s.Freeram, p.memory/page/2)
+			setWord(&s.Bufferram, p.memory/page/32)
+			s.Sharedram, s.Totalswap, s.Freeswap, s.Totalhigh, s.Freehigh = 0, 0, 0, 0, 0
 		}
 		content = unsafe.Slice((*byte)(unsafe.Pointer(&s)), unsafe.Sizeof(s))
 	}
@@ -127,3 +130,6 @@ func pretend(field *[65]byte, value string) {
 		copy(field[:], value)
 	}
 }
+
+// setWord sets a field that is as wide as the machine's words.
+func setWord[T uint32 | uint64](field *T, value int64) { *field = T(value) }
