@@ -1,0 +1,104 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gofleet/gofleet/agent/wire"
+)
+
+// jump is one connection to a jump host, shared by all hosts behind it.
+type jump struct {
+	turn chan struct{} // holds one token: who has it may dial, the others wait
+	via  *sshTransport
+	last failure
+}
+
+// failure is how the last attempt to reach a jump host ended.
+type failure struct {
+	err   error
+	at    time.Time
+	final bool // not to be tried again: a wrong key would lock the account
+}
+
+// lastJump connects to the jump hosts of s, one behind the other, and gives
+// the connection to the last one.
+func (d *Dialer) lastJump(ctx context.Context, s *settings) (*sshTransport, error) {
+	var via *sshTransport
+	var chain []string
+	for i := range s.jumps {
+		hop := &s.jumps[i]
+		chain = append(chain, hop.user+"@"+hop.addr(), strings.Join(hop.named, "\x01"))
+		j, err := d.jump(strings.Join(chain, "\x00"))
+		if err != nil {
+			return nil, err
+		}
+		if via, err = j.connect(ctx, d, hop, via); err != nil {
+			return nil, err
+		}
+	}
+	return via, nil
+}
+
+func (d *Dialer) jump(id string) (*jump, error) {
+	d.shared.mu.Lock()
+	defer d.shared.mu.Unlock()
+	if d.shared.closed {
+		return nil, errors.New("the run has ended")
+	}
+	j, ok := d.shared.jumps[id]
+	if !ok {
+		j = &jump{turn: make(chan struct{}, 1)}
+		put(&d.shared.jumps, id, j)
+	}
+	return j, nil
+}
+
+// connect gives the connection to the jump host, dialling it through prev
+// where there is none or where it broke.
+func (j *jump) connect(ctx context.Context, d *Dialer, s *settings, prev *sshTransport) (*sshTransport, error) {
+	came := time.Now()
+	select {
+	case j.turn <- struct{}{}:
+		defer func() { <-j.turn }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if j.last.err != nil && (j.last.final || j.last.at.After(came)) {
+		return nil, j.last.err // what this host has waited for
+	}
+	if j.via != nil && j.via.broken() == nil {
+		return j.via, nil
+	}
+	hop := *s
+	hop.via = prev
+	via, err := d.connect(ctx, &hop)
+	if err != nil {
+		err = jumpError(s, err)
+		if ctx.Err() == nil {
+			j.last = failure{err: err, at: time.Now(), final: !wire.AsError(err, wire.KindUnreachable).Retryable}
+		}
+		return nil, err
+	}
+	j.via = via
+	return via, nil
+}
+
+// jumpError says that it was the jump host. Its own attempts are over, so the
+// host behind it does not try again either.
+func jumpError(s *settings, err error) error {
+	e := wire.AsError(err, wire.KindUnreachable)
+	e.Message = fmt.Sprintf("%s: %s", s.name, e.Message)
+	return &dialError{err: e}
+}
+
+func (j *jump) close() {
+	j.turn <- struct{}{}
+	defer func() { <-j.turn }()
+	if j.via != nil {
+		j.via.close()
+	}
+}

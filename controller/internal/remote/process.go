@@ -1,0 +1,198 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"sync"
+	"syscall"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// process is a command that runs on a host.
+type process interface {
+	stdin() io.WriteCloser
+	stdout() io.Reader
+	stderr() io.Reader
+	// wait returns when the command has ended: its exit code, or an error
+	// when there is none because the connection was lost.
+	wait() (code int, err error)
+	// kill ends the command's channel at once; wait and reads then return.
+	kill()
+}
+
+// signalBase is what shells add to a signal's number in an exit code.
+const signalBase = 128
+
+type sshProcess struct {
+	session  *ssh.Session
+	in       io.WriteCloser
+	out, err io.Reader
+}
+
+func (p *sshProcess) stdin() io.WriteCloser { return p.in }
+func (p *sshProcess) stdout() io.Reader     { return p.out }
+func (p *sshProcess) stderr() io.Reader     { return p.err }
+
+func (p *sshProcess) kill() {
+	// Close writes to the connection, which blocks where the network does.
+	go p.session.Close()
+}
+
+func (p *sshProcess) wait() (int, error) {
+	err := p.session.Wait()
+	var exit *ssh.ExitError
+	switch {
+	case err == nil:
+		return 0, nil
+	case errors.As(err, &exit):
+		return exit.ExitStatus(), nil
+	}
+	return -1, err
+}
+
+func startSSH(ctx context.Context, client *ssh.Client, command string) (process, error) {
+	session, err := newSession(ctx, client)
+	if err != nil {
+		return nil, err
+	}
+	p := &sshProcess{session: session}
+	if p.in, err = session.StdinPipe(); err == nil {
+		if p.out, err = session.StdoutPipe(); err == nil {
+			p.err, err = session.StderrPipe()
+		}
+	}
+	if err == nil {
+		err = withContext(ctx, func() error { return session.Start(command) })
+	}
+	if err != nil {
+		p.kill()
+		return nil, err
+	}
+	return p, nil
+}
+
+// newSession opens a channel; a server that never answers costs a goroutine
+// until the connection closes, but not the caller.
+func newSession(ctx context.Context, client *ssh.Client) (session *ssh.Session, err error) {
+	var mu sync.Mutex
+	gone := false
+	err = withContext(ctx, func() error {
+		s, err := client.NewSession()
+		mu.Lock()
+		defer mu.Unlock()
+		if err == nil && gone {
+			s.Close()
+		}
+		session = s
+		return err
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	if err != nil {
+		gone = true
+		return nil, err
+	}
+	return session, nil
+}
+
+// withContext runs f, which has no context, and stops waiting for it when ctx
+// ends. f must then end by itself when its connection is closed.
+func withContext(ctx context.Context, f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// localTransport runs commands on this machine.
+type localTransport struct {
+	mu      sync.Mutex
+	closed  bool
+	running []*localProcess
+}
+
+type localProcess struct {
+	cmd      *exec.Cmd
+	in       io.WriteCloser
+	out, err io.ReadCloser
+
+	mu    sync.Mutex
+	ended bool // its process id may be another's by now
+}
+
+func (p *localProcess) stdin() io.WriteCloser { return p.in }
+func (p *localProcess) stdout() io.Reader     { return p.out }
+func (p *localProcess) stderr() io.Reader     { return p.err }
+
+func (p *localProcess) kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ended {
+		syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	}
+	// What runs as another user cannot be killed, but it loses its pipes.
+	p.in.Close()
+	p.out.Close()
+	p.err.Close()
+}
+
+func (p *localProcess) wait() (int, error) {
+	// Process.Wait, not Cmd.Wait: that one closes the pipes under readers.
+	state, err := p.cmd.Process.Wait()
+	p.mu.Lock()
+	p.ended = true
+	p.mu.Unlock()
+	if err != nil {
+		return -1, err
+	}
+	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return signalBase + int(ws.Signal()), nil
+	}
+	return state.ExitCode(), nil
+}
+
+func (l *localTransport) exec(_ context.Context, command string) (process, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, errors.New("the connection is closed")
+	}
+	p := &localProcess{cmd: exec.Command("/bin/sh", "-c", command)}
+	// A group of its own, so that kill reaches what the shell started.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var err error
+	if p.in, err = p.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	if p.out, err = p.cmd.StdoutPipe(); err != nil {
+		return nil, err
+	}
+	if p.err, err = p.cmd.StderrPipe(); err != nil {
+		return nil, err
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start a shell: %w", err)
+	}
+	l.running = append(l.running, p)
+	return p, nil
+}
+
+func (l *localTransport) broken() error { return nil }
+
+func (l *localTransport) close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	for _, p := range l.running {
+		p.kill()
+	}
+	return nil
+}

@@ -1,0 +1,106 @@
+package remote
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/gofleet/gofleet/agent/wire"
+)
+
+// sshTransport is an SSH connection that is watched.
+type sshTransport struct {
+	client *ssh.Client
+	addr   string
+
+	mu    sync.Mutex
+	ended bool
+	cause error
+
+	done   chan struct{} // closed when the connection has ended
+	noSFTP error         // SFTP was tried, and is not there
+}
+
+const (
+	defaultAlive    = 15 * time.Second
+	defaultAliveMax = 3
+)
+
+func newSSHTransport(client *ssh.Client, s *settings) *sshTransport {
+	t := &sshTransport{client: client, addr: s.addr(), done: make(chan struct{})}
+	go func() {
+		err := client.Wait()
+		t.end(fmt.Errorf("the connection to %s was lost: %w", t.addr, err))
+		close(t.done)
+	}()
+	interval := defaultAlive
+	if s.aliveInterval != nil {
+		interval = *s.aliveInterval
+	}
+	if s.keepAlive != 0 {
+		interval = s.keepAlive
+	}
+	if interval > 0 {
+		go t.keepAlive(interval, cmp.Or(s.aliveCountMax, defaultAliveMax))
+	}
+	return t
+}
+
+// keepAlive asks the host for an answer each interval, and ends the
+// connection when it stays away for the length of misses intervals.
+func (t *sshTransport) keepAlive(interval time.Duration, misses int) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-t.done:
+			return
+		}
+		answer := make(chan error, 1)
+		go func() {
+			// The answer is a failure where the request is not known: an answer all the same.
+			_, _, err := t.client.SendRequest("keepalive@openssh.com", true, nil)
+			answer <- err
+		}()
+		wait := time.NewTimer(time.Duration(misses) * interval)
+		select {
+		case <-answer:
+		case <-wait.C:
+			t.end(&wire.Error{Kind: wire.KindTimeout, Retryable: true,
+				Message: fmt.Sprintf("%s did not answer for %s", t.addr, time.Duration(misses)*interval),
+				Hint:    "the host or the way to it went down; the next run cleans up and goes on"})
+			t.client.Close()
+		case <-t.done:
+		}
+		wait.Stop()
+	}
+}
+
+// end notes the first reason why the connection ended.
+func (t *sshTransport) end(cause error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.ended {
+		t.ended, t.cause = true, cause
+	}
+}
+
+func (t *sshTransport) broken() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.cause
+}
+
+func (t *sshTransport) exec(ctx context.Context, command string) (process, error) {
+	return startSSH(ctx, t.client, command)
+}
+
+func (t *sshTransport) close() error {
+	t.end(nil)
+	return t.client.Close()
+}

@@ -1,0 +1,116 @@
+package remote
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+)
+
+// neutral makes text from a host fit to be shown: no control characters, no
+// invalid UTF-8, no direction marks, one line, of bounded length.
+func neutral(s string) string {
+	const limit = 2000
+	var b strings.Builder
+	for _, r := range strings.ToValidUTF8(s, "\uFFFD") {
+		switch {
+		case r == '\n', r == '\t', r == '\r':
+			r = ' '
+		case unicode.IsControl(r), unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp):
+			r = '\uFFFD'
+		}
+		if b.Len()+utf8.RuneLen(r) > limit {
+			b.WriteString("…")
+			break
+		}
+		b.WriteRune(r)
+	}
+	return strings.Join(strings.Fields(b.String()), " ")
+}
+
+// tailSize is how much of stderr is kept.
+const tailSize = 8 << 10
+
+// tail reads a stream to its end, keeps its last bytes, and counts how often
+// a word comes by, across reads.
+type tail struct {
+	word  []byte    // empty: nothing is looked for
+	found func(int) // called with the count each time the word is seen
+	alive func()    // called for each read
+	done  chan struct{}
+
+	mu   sync.Mutex
+	kept []byte
+	cut  bool
+}
+
+func newTail(word string, found func(int), alive func()) *tail {
+	return &tail{word: []byte(word), found: found, alive: alive, done: make(chan struct{})}
+}
+
+// read takes everything from r. done is closed at its end.
+func (t *tail) read(r io.Reader) {
+	defer close(t.done)
+	buf := make([]byte, 4<<10)
+	var recent []byte // what may be the beginning of the word
+	seen := 0
+	for {
+		n, err := r.Read(buf)
+		if n > 0 {
+			t.alive()
+			t.keep(buf[:n])
+			if len(t.word) > 0 {
+				recent = append(recent, buf[:n]...)
+				for i := bytes.Index(recent, t.word); i >= 0; i = bytes.Index(recent, t.word) {
+					recent = recent[i+len(t.word):]
+					seen++
+					t.found(seen)
+				}
+				recent = append([]byte(nil), recent[max(0, len(recent)-len(t.word)+1):]...)
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (t *tail) keep(p []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kept = append(t.kept, p...)
+	if over := len(t.kept) - tailSize; over > 0 {
+		t.kept = append(t.kept[:0], t.kept[over:]...)
+		t.cut = true
+	}
+}
+
+// lines are the last lines, neutralised, without the word and without what is empty.
+func (t *tail) lines() []string {
+	t.mu.Lock()
+	text := string(t.kept)
+	if t.cut {
+		// The first line is not whole.
+		_, text, _ = strings.Cut(text, "\n")
+	}
+	t.mu.Unlock()
+	if len(t.word) > 0 {
+		text = strings.ReplaceAll(text, string(t.word), "")
+	}
+	var out []string
+	for l := range strings.SplitSeq(text, "\n") {
+		if l = neutral(l); l != "" {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// last is the end of what was said, in one line; empty if nothing was.
+func (t *tail) last() string {
+	const count = 5
+	l := t.lines()
+	return strings.Join(l[max(0, len(l)-count):], " | ")
+}
