@@ -65,7 +65,7 @@ func (c *conversation) connect(ctx context.Context) error {
 
 func (c *conversation) start(ctx context.Context) error {
 	return c.timed("agent", func() (err error) {
-		if c.agent, err = c.conn.StartAgent(ctx, c.host.Spec.Root); err != nil {
+		if c.agent, err = c.conn.StartAgent(ctx, c.host.Spec); err != nil {
 			return err
 		}
 		c.out = wire.NewWriter(c.agent.In)
@@ -101,13 +101,8 @@ func (c *conversation) task() *wire.Task {
 
 // lost explains an agent that stopped talking.
 func (c *conversation) lost(err error) error {
+	err = c.agent.Explain(err)
 	var w *wire.Error
-	if errors.As(err, &w) {
-		return err
-	}
-	if closeErr := c.agent.Close(); closeErr != nil {
-		err = closeErr
-	}
 	if errors.As(err, &w) {
 		return err
 	}

@@ -30,7 +30,7 @@ type Offer struct {
 // Conn is what a run needs from a connected host.
 type Conn interface {
 	// StartAgent runs the agent under become and returns after its Hello.
-	StartAgent(ctx context.Context, root string) (*Agent, error)
+	StartAgent(ctx context.Context, s *spec.Spec) (*Agent, error)
 	// Upload writes src from offset to size into dst, which exists. It calls
 	// contiguous, in order, with how far dst is written without holes.
 	// Where there is no SFTP, the error wraps ErrNoUpload.
@@ -44,7 +44,24 @@ type Agent struct {
 	In    io.Writer    // wire.Commands
 	Out   *wire.Reader // wire.Events
 	Close func() error // ends it; what its stderr said is in the error when it failed
+	// Explain makes the best error of one that reading or writing gave.
+	Explain func(error) error
 }
+
+// ProbedError is an agent that could not start on a host of which the shell
+// told something.
+type ProbedError struct {
+	Err    error
+	Facts  *wire.Facts
+	Checks []wire.Check // of what the shell told
+	Unmet  bool         // one of them failed
+}
+
+// Error is the reason why the agent could not start.
+func (e *ProbedError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the reason.
+func (e *ProbedError) Unwrap() error { return e.Err }
 
 // Observer is told what goes on during a run. Its methods are called from
 // many goroutines and must return quickly.
@@ -66,6 +83,7 @@ type Options struct {
 	Gofleet     string
 	Forks       int             // hosts at once
 	Uploads     int             // uploads at once
+	Encoding    string          // wire.Gzip or wire.Zstd; "" chooses by the number of hosts
 	HostTimeout time.Duration   // for one host, all in all; 0 is none
 	Stop        <-chan struct{} // closed: begin no host, ask running agents to end
 	Observer    Observer

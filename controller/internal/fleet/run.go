@@ -122,9 +122,13 @@ func (res *Result) fail(err error) {
 	default:
 		res.Status = wire.Failed
 	}
-	var probed interface{ Probed() *wire.Facts }
-	if errors.As(err, &probed) && res.Facts == nil {
-		res.Facts = probed.Probed()
+	var probed *ProbedError
+	if errors.As(err, &probed) {
+		res.Facts, res.Checks = probed.Facts, probed.Checks
+		if probed.Unmet {
+			res.Status = wire.Unmet
+			res.Error.Kind, res.Error.Retryable = wire.KindUnmet, false
+		}
 	}
 }
 

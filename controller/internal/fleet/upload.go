@@ -41,9 +41,12 @@ func (u *upload) offer(ctx context.Context) {
 		if err != nil {
 			return err
 		}
-		encoding := wire.Gzip
-		if u.hosts >= zstdFrom || a.HasTransfer(wire.Zstd) {
-			encoding = wire.Zstd
+		encoding := u.Encoding
+		if encoding == "" {
+			encoding = wire.Gzip
+			if u.hosts >= zstdFrom || a.HasTransfer(wire.Zstd) {
+				encoding = wire.Zstd
+			}
 		}
 		t, err := a.Transfer(ctx, encoding, nil)
 		if err != nil {
