@@ -25,9 +25,8 @@ const (
 	ipv6Part = `(?:[0-9a-f]{1,4}|\[[0-9a-f]+:[0-9a-f]+(?::[0-9]+)?\])`
 )
 
-// ipv6Pattern has Ansible's alternatives, of which only the first is anchored
-// at the start of the line and only the last at its end; a match that begins
-// the text is what counts there, and so here.
+// ipv6Pattern spells out the ways to write an address, as a range may stand
+// in place of any part.
 func ipv6Pattern() string {
 	p := ipv6Part
 	alternatives := []string{
@@ -42,9 +41,9 @@ func ipv6Pattern() string {
 		p+`?::`,
 		`(?:0:){6}(?:`+p+`\.){3}`+p,
 		`::(?:ffff:)?(?:`+p+`\.){3}`+p,
-		`(?:0:){5}ffff:(?:`+p+`\.){3}`+p+`$`,
+		`(?:0:){5}ffff:(?:`+p+`\.){3}`+p,
 	)
-	return `(?i)^(?:` + strings.Join(alternatives, `|`) + `)`
+	return `(?i)^(?:` + strings.Join(alternatives, `|`) + `)$`
 }
 
 // splitAddress separates host and port as Ansible's parse_address does; ok is

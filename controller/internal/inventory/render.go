@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -219,13 +220,16 @@ func (w *graphWriter) variables(vars map[string]variable, depth int) {
 }
 
 // HostsText is what ansible PATTERN --list-hosts prints. Nothing matched is
-// no error there.
+// no error there, without a limit.
 func (inv *Inventory) HostsText(pattern, limit string) (string, error) {
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
 	hosts, err := inv.match(pattern, limit)
-	if err != nil {
+	if err != nil && (limit != "" || !errors.Is(err, ErrNoHosts)) {
 		return "", err
+	}
+	if len(hosts) == 0 && limit != "" {
+		return "", inv.noHosts(pattern, limit)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "  hosts (%d):\n", len(hosts))

@@ -425,6 +425,8 @@ func yamlError(doc *document, text []byte, err error) *Error {
 	line, _ := strconv.Atoi(m[1])
 	e := at(doc.at(blameLine(text, max(line, 1), m[2])), "bad YAML: %s", m[2])
 	switch at := lineOf(text, e.Line); {
+	case strings.ContainsAny(at, "[{") && strings.Contains(at, "?"):
+		e.hint("quote a value that holds a question mark inside [ ] or { }")
 	case strings.Contains(at, "\t"):
 		e.hint("indent with spaces: YAML allows no tabs there")
 	case strings.Contains(at, "{{"):
