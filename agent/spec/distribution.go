@@ -27,14 +27,14 @@ var distributionNames = map[string]string{
 // operators, the longer ones first.
 var operators = []string{">=", "<=", "==", "!=", ">", "<", "="}
 
-// ParseCondition reads a condition. Spaces do not count.
+// ParseCondition reads a condition. Spaces around operators do not count.
 func ParseCondition(s string) (Condition, error) {
-	text := strings.ToLower(strings.Join(strings.Fields(s), ""))
+	text := strings.ToLower(strings.TrimSpace(s))
 	end := strings.IndexAny(text, "<>=!,")
 	if end < 0 {
 		end = len(text)
 	}
-	c := Condition{ID: text[:end]}
+	c := Condition{ID: strings.TrimSpace(text[:end])}
 	if id, ok := distributionNames[c.ID]; ok {
 		c.ID = id
 	}
@@ -48,8 +48,8 @@ func ParseCondition(s string) (Condition, error) {
 	for _, part := range strings.Split(text[end:], ",") {
 		b := Bound{}
 		for _, op := range operators {
-			if v, ok := strings.CutPrefix(part, op); ok {
-				b = Bound{Op: op, Version: v}
+			if v, ok := strings.CutPrefix(strings.TrimSpace(part), op); ok {
+				b = Bound{Op: op, Version: strings.TrimSpace(v)}
 				break
 			}
 		}

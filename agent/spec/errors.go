@@ -23,11 +23,14 @@ func (e *Error) Error() string {
 }
 
 // PathString is the form of a path that people read:
-// gofleet_user.authorized_keys[1].
+// gofleet_user.authorized_keys[1]. Odd keys are quoted.
 func PathString(path []string) string {
 	var b strings.Builder
 	for i, p := range path {
 		_, err := strconv.ParseUint(p, 10, 31)
+		if q := strconv.Quote(p); q != `"`+p+`"` || p == "" || len(p) > 100 {
+			p = quote(p)
+		}
 		switch {
 		case i == 0:
 			b.WriteString(p)

@@ -1,11 +1,17 @@
 package spec
 
+import "strings"
+
 // nearest gives the candidate that word was most probably meant to be, or ""
 // when none is near enough to be worth naming.
 func nearest(word string, candidates []string) string {
 	best, bestDist := "", len(word)/3+2
 	for _, c := range candidates {
-		if d := editDistance(word, c); d < bestDist {
+		d := editDistance(word, c)
+		if min(len(word), len(c)) >= 3 && (strings.HasPrefix(word, c) || strings.HasPrefix(c, word)) {
+			d = min(d, 2) // minimum, for min
+		}
+		if d < bestDist {
 			best, bestDist = c, d
 		}
 	}

@@ -132,7 +132,7 @@ func (p *parser) unknown(n node, bare string) {
 	}
 	slices.Sort(names)
 	hint := "docs/variables.md lists every name"
-	if near := nearest(strings.ToLower(bare), names); near != "" {
+	if near := nearest(strings.TrimPrefix(strings.ToLower(bare), "gofleet_"), names); near != "" {
 		hint = "did you mean " + p.o.Prefix + near + "?"
 	}
 	n.fail(hint, "is not a variable of gofleet")
