@@ -10,8 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/gofleet/gofleet/agent/tree"
 )
 
 // cache keeps what is dear to find out, in one directory that only this user
@@ -91,9 +89,6 @@ func (c cache) load(sha256sum string) *inspection {
 		return nil
 	}
 	if sum := sha256.Sum256(text); hex.EncodeToString(sum[:]) != in.Tree.SHA256 {
-		return nil
-	}
-	if in.manifest, err = tree.Parse(text); err != nil {
 		return nil
 	}
 	in.text = text

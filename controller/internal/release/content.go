@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -24,13 +25,23 @@ const headSize = 4 << 10
 
 // content is what an archive says of itself, apart from its name.
 type content struct {
-	Version  string            `json:"version"`  // first line of VERSION
-	Programs map[string]string `json:"programs"` // path to machine, for the programs every toolchain needs
+	Version  string             `json:"version"`  // first line of VERSION
+	Programs map[string]program `json:"programs"` // those that every toolchain needs, by path
+	Dirs     []string           `json:"dirs"`     // of sourceDirs, those that are there
+}
+
+// program is one file among the programs.
+type program struct {
+	Mode    fs.FileMode `json:"mode"`
+	Machine string      `json:"machine"` // as machine says it
 }
 
 // programs are those that must be there and be for the platform. {tool} is
 // pkg/tool/<GOOS>_<GOARCH>.
 var programs = []string{"bin/go", "bin/gofmt", "{tool}/asm", "{tool}/compile", "{tool}/link"}
+
+// sourceDirs must be there for anything to be built.
+var sourceDirs = []string{"src/cmd", "src/runtime"}
 
 func programPath(p string, platform spec.Platform) string {
 	p = strings.Replace(p, "{tool}", "pkg/tool/"+platform.OS+"_"+platform.GOARCH(), 1)
@@ -43,6 +54,9 @@ func programPath(p string, platform spec.Platform) string {
 // visit keeps what check will want of an entry that the strict reader passes.
 func (c *content) visit(e tree.Entry, r io.Reader) error {
 	switch {
+	case e.Dir && slices.Contains(sourceDirs, e.Path):
+		c.Dirs = append(c.Dirs, e.Path)
+		return nil
 	case e.Dir:
 		return nil
 	case e.Path == "VERSION":
@@ -53,9 +67,9 @@ func (c *content) visit(e tree.Entry, r io.Reader) error {
 	case isProgram(e.Path):
 		head, err := io.ReadAll(io.LimitReader(r, headSize))
 		if c.Programs == nil {
-			c.Programs = map[string]string{}
+			c.Programs = map[string]program{}
 		}
-		c.Programs[e.Path] = machine(head)
+		c.Programs[e.Path] = program{e.Mode, machine(head)}
 		return err
 	}
 	return nil
@@ -71,29 +85,28 @@ func isProgram(p string) bool {
 	return slices.ContainsFunc(programs, func(q string) bool { return path.Base(q) == base })
 }
 
-// check tells why the content does not fit the name, or nil. The machines of
-// Linux programs are compared exactly; m shows the shape of the tree.
-func (c *content) check(n Name, m tree.Manifest) error {
+// check tells why the content does not fit the name, or nil.
+func (c *content) check(n Name) error {
 	if want := "go" + n.Version; c.Version != want {
 		return fmt.Errorf("its VERSION says %q, its name %q", c.Version, want)
 	}
-	want := machines[published(n.Platform)]
-	for _, p := range programs {
-		p = programPath(p, n.Platform)
-		e := m.Find(p)
-		switch {
-		case e == nil || e.Dir:
-			return fmt.Errorf("%s is not in it", p)
-		case e.Mode != 0o755:
-			return fmt.Errorf("%s is not executable", p)
-		case want == "":
-			return fmt.Errorf("gofleet does not know what programs for %s look like", n.Platform)
-		case c.Programs[p] != want:
-			return fmt.Errorf("%s is %s, not %s, which %s needs", p, c.Programs[p], want, n.Platform)
+	want := machines[n.Platform]
+	if want == "" {
+		return fmt.Errorf("gofleet does not know what programs for %s look like", n.Platform)
+	}
+	for _, path := range programs {
+		path = programPath(path, n.Platform)
+		switch p, ok := c.Programs[path]; {
+		case !ok:
+			return fmt.Errorf("%s is not in it", path)
+		case p.Mode != 0o755:
+			return fmt.Errorf("%s is not executable", path)
+		case p.Machine != want:
+			return fmt.Errorf("%s is %s; on %s it would be %s", path, p.Machine, n.Platform, want)
 		}
 	}
-	for _, d := range []string{"src/runtime", "src/cmd"} {
-		if e := m.Find(d); e == nil || !e.Dir {
+	for _, d := range sourceDirs {
+		if !slices.Contains(c.Dirs, d) {
 			return fmt.Errorf("%s is not in it", d)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -20,6 +21,19 @@ import (
 
 // errNotThere is a server's word that it has no such file.
 var errNotThere = errors.New("not found")
+
+// stall is how long a server may send nothing in the middle of a file.
+const stall = 60 * time.Second
+
+var errStalled = fmt.Errorf("nothing came for %v", stall)
+
+// newClient makes a client that gives up on servers that do not answer.
+func newClient() *http.Client {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.DialContext = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext
+	t.ResponseHeaderTimeout = 30 * time.Second
+	return &http.Client{Transport: t}
+}
 
 // tries is how often a download is taken up again after it broke.
 const tries = 5
@@ -89,8 +103,15 @@ func downloadOnce(ctx context.Context, client *http.Client, url, part string, li
 	if have > 0 && len(tag) == 0 {
 		have = 0
 	}
-	resp, err := request(ctx, client, url, have, string(tag))
+	live, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watch := time.AfterFunc(stall, func() { cancel(errStalled) })
+	defer watch.Stop()
+	resp, err := request(live, client, url, have, string(tag))
 	if err != nil {
+		if have > 0 && !errors.Is(err, errNotThere) && ctx.Err() == nil {
+			err = &brokenError{err}
+		}
 		return err
 	}
 	defer resp.Body.Close()
@@ -115,11 +136,16 @@ func downloadOnce(ctx context.Context, client *http.Client, url, part string, li
 	if _, err := f.Seek(have, io.SeekStart); err != nil {
 		return err
 	}
-	body := &countReader{r: io.LimitReader(resp.Body, limit-have+1), n: have, report: func(n int64) { progress(n, total) }}
+	body := &countReader{r: io.LimitReader(resp.Body, limit-have+1), n: have, report: func(n int64) {
+		watch.Reset(stall)
+		progress(n, total)
+	}}
 	_, err = io.Copy(f, body)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case context.Cause(live) != nil:
+		return &brokenError{context.Cause(live)}
 	case body.err != nil:
 		return &brokenError{body.err}
 	case err != nil:
@@ -145,7 +171,7 @@ func request(ctx context.Context, client *http.Client, url string, have int64, t
 	resp, err := client.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return nil, context.Cause(ctx)
 		}
 		return nil, errors.Unwrap(err) // the URL is named by the caller, without a password
 	}

@@ -112,7 +112,7 @@ func newFetcher(o FetchOptions) (*fetcher, error) {
 		return nil, fmt.Errorf("fetch: %w", err)
 	}
 	if o.Client == nil {
-		o.Client = fileToo(http.DefaultClient)
+		o.Client = withFiles(newClient())
 	}
 	store, err := NewStore(Options{
 		Location: o.To, CacheDir: o.CacheDir, Table: o.Table, Signer: o.Signer,
@@ -125,20 +125,10 @@ func newFetcher(o FetchOptions) (*fetcher, error) {
 	return &fetcher{FetchOptions: o, store: store, proxies: proxyURLs(o.Proxy)}, nil
 }
 
-// fileToo is the client with file URLs, which a GOPROXY may be.
-func fileToo(c *http.Client) *http.Client {
-	t, ok := c.Transport.(*http.Transport)
-	if c.Transport == nil {
-		t, ok = http.DefaultTransport.(*http.Transport)
-	}
-	if !ok {
-		return c
-	}
-	t = t.Clone()
-	t.RegisterProtocol("file", http.NewFileTransport(http.Dir("/")))
-	with := *c
-	with.Transport = t
-	return &with
+// withFiles lets the client's transport serve file URLs, which a GOPROXY may be.
+func withFiles(c *http.Client) *http.Client {
+	c.Transport.(*http.Transport).RegisterProtocol("file", http.NewFileTransport(http.Dir("/")))
+	return c
 }
 
 // resolve turns what was asked for into a version.

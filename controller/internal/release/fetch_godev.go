@@ -179,6 +179,6 @@ func sumPath(path string) (string, error) {
 		return "", err
 	}
 	defer file.Close()
-	sum, _, _, err := sumFile(file)
+	sum, _, err := sumFile(file)
 	return sum, err
 }

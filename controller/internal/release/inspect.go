@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 	"strings"
@@ -16,10 +15,6 @@ import (
 	"github.com/gofleet/gofleet/agent/tree"
 	"github.com/gofleet/gofleet/agent/wire"
 )
-
-// chunkSize is how much of what travels has a sha256 of its own: what a broken
-// upload loses at most, and what the host reads again to resume.
-const chunkSize = 4 << 20
 
 // maxArchive bounds an archive's file. The largest Go release has 200 MB.
 const maxArchive = 1 << 30
@@ -32,52 +27,89 @@ type inspection struct {
 	Chunks  []string  `json:"chunks"`
 	Tree    wire.Tree `json:"tree"`
 	Content content   `json:"content"`
+	Module  moduleSum `json:"module"`
 
-	manifest tree.Manifest
-	text     []byte // manifest's text
-	broken   error  // why the content cannot be read; then only the sums are there
+	text   []byte // of the tree manifest
+	broken error  // why the content cannot be read; then only the sums are there
+}
+
+// moduleSum is what moduleHash says of the content under a name: kept, since a
+// manifest takes its time to parse and hash.
+type moduleSum struct {
+	Name string `json:"name"` // "" if there is none
+	H1   string `json:"h1,omitempty"`
+	Err  string `json:"error,omitempty"`
+}
+
+func newModuleSum(m tree.Manifest, n Name) moduleSum {
+	h1, err := moduleHash(m, n)
+	if err != nil {
+		return moduleSum{Name: n.String(), Err: err.Error()}
+	}
+	return moduleSum{Name: n.String(), H1: h1}
+}
+
+// moduleHash is the h1 of the toolchain module with that content.
+func (in *inspection) moduleHash(n Name) (string, error) {
+	sum := in.Module
+	if sum.Name != n.String() {
+		m, err := tree.Parse(in.text)
+		if err != nil {
+			return "", err
+		}
+		sum = newModuleSum(m, n)
+	}
+	if sum.Err != "" {
+		return "", errors.New(sum.Err)
+	}
+	return sum.H1, nil
 }
 
 // inspect reads the file once: sums of the whole and of the chunks, and behind
 // them, decompressed in between, the strict reader and the sums of all files,
 // each in a goroutine of its own. The uncompressed tar stream also goes to
-// tarCopy, if there is one. What is wrong with the content is told in the
+// tarCopy. What is wrong with the content is told in the
 // inspection, so that a wrong sum can be told first; the error is about
 // reading the file or writing tarCopy.
-func inspect(ctx context.Context, f *os.File, size int64, isZip bool, tarCopy io.Writer, progress func(done, total int64)) (*inspection, error) {
+func inspect(ctx context.Context, f *os.File, size int64, name Name, tarCopy io.Writer, progress func(done, total int64)) (*inspection, error) {
 	if size > maxArchive {
 		return nil, fmt.Errorf("%s has %d bytes; no Go archive is so large", f.Name(), size)
 	}
-	sums := newSumReader(ctx, io.NewSectionReader(f, 0, size), func(n int64) {
+	sums := newSums()
+	file := &watchedReader{ctx, io.TeeReader(io.NewSectionReader(f, 0, size), sums), func() {
 		if progress != nil {
-			progress(n, size)
+			progress(sums.size, size)
 		}
-	})
-	ahead := readAhead(sums)
+	}}
+	ahead := readAhead(file)
 	in := &inspection{}
 	out := &copyTo{w: tarCopy}
-	if isZip {
-		in.manifest, in.broken = inspectZip(f, size, &in.Content)
+	var manifest tree.Manifest
+	if name.Zip {
+		manifest, in.broken = inspectZip(f, size, &in.Content)
 	} else {
-		in.manifest, in.broken = inspectTar(ahead, out, &in.Content)
+		manifest, in.broken = inspectTar(ahead, out, &in.Content)
 	}
 	ahead.Close()
 	if out.err != nil {
 		return nil, out.err
 	}
 	// What the content's reader left, when it gave up early.
-	if _, err := io.Copy(io.Discard, sums); err != nil {
+	if _, err := io.Copy(io.Discard, file); err != nil {
 		return nil, fmt.Errorf("read %s: %w", f.Name(), err)
 	}
-	in.SHA256, in.Chunks, in.Size = sums.finish()
+	in.SHA256, in.Chunks, in.Size = sums.end()
 	if in.Size != size {
 		return nil, fmt.Errorf("read %s: it changed from %d to %d bytes meanwhile", f.Name(), size, in.Size)
 	}
 	if in.broken == nil {
-		in.text = in.manifest.Encode()
+		in.text = manifest.Encode()
 		sum := sha256.Sum256(in.text)
 		in.Tree.SHA256 = hex.EncodeToString(sum[:])
-		in.Tree.Files, in.Tree.Dirs, in.Tree.Bytes = in.manifest.Count()
+		in.Tree.Files, in.Tree.Dirs, in.Tree.Bytes = manifest.Count()
+		if hasModule(name.Version) {
+			in.Module = newModuleSum(manifest, name)
+		}
 	}
 	return in, nil
 }
@@ -158,59 +190,32 @@ func copyZipFile(w io.Writer, f *zip.File) error {
 	return err
 }
 
-// copyTo writes to w, if there is one, and goes on after an error, which it
-// keeps: what is wrong with the copy is no fault of the archive.
+// copyTo goes on after an error of its writer, and keeps it: what is wrong with
+// the copy is no fault of the archive.
 type copyTo struct {
 	w   io.Writer
 	err error
 }
 
 func (c *copyTo) Write(p []byte) (int, error) {
-	if c.w != nil && c.err == nil {
+	if c.err == nil {
 		_, c.err = c.w.Write(p)
 	}
 	return len(p), nil
 }
 
-// sumReader takes the sums of what is read through it, of the whole and of
-// every chunk, until its context ends.
-type sumReader struct {
-	ctx    context.Context
-	r      io.Reader
-	whole  hash.Hash
-	chunk  hash.Hash
-	sums   []string
-	size   int64
-	report func(n int64)
+// watchedReader reads until its context ends, and says when it has read.
+type watchedReader struct {
+	ctx  context.Context
+	r    io.Reader
+	read func()
 }
 
-func newSumReader(ctx context.Context, r io.Reader, report func(int64)) *sumReader {
-	return &sumReader{ctx: ctx, r: r, whole: sha256.New(), chunk: sha256.New(), report: report}
-}
-
-func (s *sumReader) Read(p []byte) (int, error) {
-	if err := s.ctx.Err(); err != nil {
+func (w *watchedReader) Read(p []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
 		return 0, err
 	}
-	n, err := s.r.Read(p[:min(int64(len(p)), chunkSize-s.size%chunkSize)])
-	s.whole.Write(p[:n])
-	s.chunk.Write(p[:n])
-	s.size += int64(n)
-	if n > 0 && s.size%chunkSize == 0 {
-		s.endChunk()
-	}
-	s.report(s.size)
+	n, err := w.r.Read(p)
+	w.read()
 	return n, err
-}
-
-func (s *sumReader) endChunk() {
-	s.sums = append(s.sums, hex.EncodeToString(s.chunk.Sum(nil)))
-	s.chunk.Reset()
-}
-
-func (s *sumReader) finish() (sum string, chunks []string, size int64) {
-	if s.size%chunkSize != 0 {
-		s.endChunk()
-	}
-	return hex.EncodeToString(s.whole.Sum(nil)), s.sums, s.size
 }

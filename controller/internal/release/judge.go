@@ -158,7 +158,7 @@ func (p proofSource) judge(_ context.Context, s *subject) Finding {
 	if s.in.broken != nil {
 		return Finding{SumDB, Bad, s.in.broken.Error()}
 	}
-	got, err := moduleHash(s.in.manifest, s.name)
+	got, err := s.in.moduleHash(s.name)
 	if err != nil {
 		return Finding{SumDB, Bad, err.Error()}
 	}

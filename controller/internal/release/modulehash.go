@@ -3,8 +3,8 @@ package release
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -97,8 +97,11 @@ func moduleHash(m tree.Manifest, n Name) (string, error) {
 	// dirhash.Hash1, from sums that are there already.
 	prefix := modulePath + "@" + n.moduleVersion() + "/"
 	h := sha256.New()
+	var buf []byte
 	for _, l := range lines {
-		io.WriteString(h, fmt.Sprintf("%x  %s%s\n", l.sum, prefix, l.name))
+		buf = hex.AppendEncode(buf[:0], l.sum[:])
+		buf = append(append(append(append(buf, "  "...), prefix...), l.name...), '\n')
+		h.Write(buf)
 	}
 	return "h1:" + base64.StdEncoding.EncodeToString(h.Sum(nil)), nil
 }

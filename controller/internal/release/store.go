@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/gofleet/gofleet/agent/spec"
 )
@@ -24,7 +23,8 @@ type Options struct {
 	Table    Table                    // BuiltinTable()
 	Signer   Signer                   // Google()
 	SumDB    string                   // verifier key; GoSumDB
-	Client   *http.Client             // for a URL; http.DefaultClient
+	Client   *http.Client             // for a URL; one with time limits
+	Zstd     bool                     // the pass over an archive not known yet makes its zstd form too
 
 	Progress Progress // nobody
 }
@@ -64,7 +64,7 @@ func (o *Options) setDefaults() {
 		o.SumDB = GoSumDB
 	}
 	if o.Client == nil {
-		o.Client = http.DefaultClient
+		o.Client = newClient()
 	}
 }
 
@@ -188,45 +188,71 @@ func (s *Store) openFile(ctx context.Context, path string) (*Archive, error) {
 // verify makes an Archive of an open file, or says why not: first what the
 // evidence decides, then whether the content fits the name.
 func (s *Store) verify(ctx context.Context, f *os.File, name Name) (*Archive, error) {
-	in, err := s.inspect(ctx, f, name)
+	in, form, err := s.inspect(ctx, f, name)
 	if err != nil {
 		return nil, err
 	}
+	defer form.discard()
 	sub := &subject{name: name, file: f, in: in}
 	found := decide(ctx, s.options.judges(s.cache), sub)
-	if in.broken != nil && found.Status != Bad {
-		return nil, &RefusedError{File: f.Name(), SHA256: in.SHA256, Reason: in.broken.Error(), cause: in.broken,
-			Hint: "this is no archive that Go has published"}
+	bad := in.broken
+	if bad == nil {
+		bad = in.Content.check(name)
 	}
-	if found.Status != Good {
+	switch {
+	case found.Status == Bad, found.Status == Absent && bad == nil:
 		return nil, refuse(sub, found)
+	case bad != nil:
+		return nil, &RefusedError{File: f.Name(), SHA256: in.SHA256, Reason: bad.Error(), Hint: wrongContentHint, cause: bad}
 	}
-	if err := in.Content.check(name, in.manifest); err != nil {
-		return nil, &RefusedError{File: f.Name(), SHA256: in.SHA256, Reason: err.Error(), cause: err,
-			Hint: "the file holds something else than its name says: fetch it again"}
+	a := &Archive{name: name, file: f, in: in, cache: s.cache, evidence: Evidence{found.Kind, found.Detail}}
+	if form != nil {
+		if a.zstd, err = form.publish(s.cache, in.SHA256); err != nil {
+			return nil, fmt.Errorf("make the zstd form of %s: %w", name, err)
+		}
 	}
-	return &Archive{name: name, file: f, in: in, cache: s.cache, evidence: Evidence{found.Kind, found.Detail}}, nil
+	return a, nil
 }
 
-// inspect reads the file, unless it is one that was read before.
-func (s *Store) inspect(ctx context.Context, f *os.File, name Name) (*inspection, error) {
+const wrongContentHint = "the file does not hold what its name says: fetch it again"
+
+// inspect reads the file, unless it is one that was read before. Where it is
+// asked for, the zstd form is made on the way; it is nil otherwise, and nobody
+// else sees it before it is published.
+func (s *Store) inspect(ctx context.Context, f *os.File, name Name) (*inspection, *zstdFile, error) {
 	st, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if !st.Mode().IsRegular() {
-		return nil, &RefusedError{File: f.Name(), Reason: "it is not a regular file"}
+		return nil, nil, &RefusedError{File: f.Name(), Reason: "it is not a regular file"}
 	}
 	before, err := stampOf(f)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if in := s.cache.known(before); in != nil {
-		return in, nil
+		return in, nil, nil
 	}
+	var form *zstdFile
+	if s.options.Zstd && !name.Zip {
+		if form, err = newZstdFile(s.cache); err != nil {
+			return nil, nil, err
+		}
+	}
+	in, err := s.read(ctx, f, name, before, form)
+	if err != nil {
+		form.discard()
+		return nil, nil, err
+	}
+	return in, form, nil
+}
+
+// read inspects a file that is not known, and notes what it is.
+func (s *Store) read(ctx context.Context, f *os.File, name Name, before stamp, form *zstdFile) (in *inspection, err error) {
 	work := s.options.Progress.begin("verify " + name.String())
-	in, err := inspect(ctx, f, st.Size(), name.Zip, nil, work.Set)
-	work.End(err)
+	defer func() { work.End(err) }()
+	in, err = inspect(ctx, f, before.Size, name, form.writer(), work.Set)
 	if err != nil || in.broken != nil {
 		return in, err
 	}
@@ -234,15 +260,6 @@ func (s *Store) inspect(ctx context.Context, f *os.File, name Name) (*inspection
 		return nil, fmt.Errorf("read %s: it changed meanwhile", f.Name())
 	}
 	return in, s.cache.store(before, in)
-}
-
-// settledStamp gives the file's stamp if a later change is sure to show in it.
-func settledStamp(f *os.File) (stamp, error) {
-	s, err := stampOf(f)
-	if err == nil && !s.settled(time.Now()) {
-		err = errors.New("changed just now")
-	}
-	return s, err
 }
 
 // candidates are the names under which a release may be there, the one that
