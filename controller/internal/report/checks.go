@@ -101,7 +101,7 @@ func (t *text) checks(g *group, status wire.CheckStatus) []string {
 			tab.add(cells(row)...)
 		}
 		if more := len(f.values) - len(shown); more > 0 {
-			tab.add(cells(map[string]string{"actual": fmt.Sprintf("and %s more (-v shows them)", count(more, "value"))})...)
+			tab.add(cells(map[string]string{"actual": fmt.Sprintf("(-v: %d more)", more)})...)
 		}
 	}
 	return t.tableLines(tab)
@@ -155,7 +155,7 @@ func (t *text) warnings(results []*fleet.Result) []entry {
 	var order []*warning
 	for _, res := range results {
 		for _, message := range res.Warnings {
-			key := general(res.Host, message)
+			key, _ := general(res.Host, message, "")
 			w := said[key]
 			if w == nil {
 				w = &warning{message: message}

@@ -66,7 +66,7 @@ func (t *text) sameness(res *fleet.Result) string {
 	s.Drift = res.Drift
 	if res.Error != nil {
 		s.Kind = res.Error.Kind
-		s.Message, s.Hint = general(res.Host, res.Error.Message), general(res.Host, res.Error.Hint)
+		s.Message, s.Hint = general(res.Host, res.Error.Message, res.Error.Hint)
 	}
 	if failed := checksOf(res, wire.Fail); len(failed) > 0 {
 		for _, c := range failed {
@@ -92,12 +92,28 @@ func checksOf(res *fleet.Result, status wire.CheckStatus) []wire.Check {
 	return slices.DeleteFunc(slices.Clone(res.Checks), func(c wire.Check) bool { return c.Status != status })
 }
 
-// address matches IPv4 and bracketed IPv6 addresses with or without a port.
-var address = regexp.MustCompile(`\b\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?\b|\[[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(?:%[\w.-]+)?\](?::\d{1,5})?`)
+// What an error says of one host only: addresses, the name that it was
+// reached by, fingerprints.
+var (
+	address     = regexp.MustCompile(`\b\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?\b|\[[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(?:%[\w.-]+)?\](?::\d{1,5})?`)
+	reached     = regexp.MustCompile(`\b(?:connect to|log in to|look up|host key of|host certificate of) ([\w-][\w.-]*)`)
+	fingerprint = regexp.MustCompile(`\bSHA256:[A-Za-z0-9+/]{43}`)
+)
 
-// general is a message without what only this host has in it.
-func general(host, message string) string {
-	return address.ReplaceAllString(replaceWord(message, host, "HOST"), "ADDRESS")
+// general is an error's message and hint without what only this host has in
+// it.
+func general(host string, message, hint string) (string, string) {
+	name := ""
+	if m := reached.FindStringSubmatch(message); m != nil && m[1] != host {
+		name = strings.TrimRight(m[1], ".-")
+	}
+	replace := func(s string) string {
+		s = replaceWord(s, host, "HOST")
+		s = address.ReplaceAllString(s, "ADDRESS")
+		s = replaceWord(s, name, "ADDRESS")
+		return fingerprint.ReplaceAllString(s, "FINGERPRINT")
+	}
+	return replace(message), replace(hint)
 }
 
 // replaceWord replaces old where it is not a part of a longer name.

@@ -62,7 +62,7 @@ func (r *Reporter) headline(now time.Time) row {
 	line := row{{title, bold}, {fmt.Sprintf("  %d/%d hosts", m.finished, len(m.order)), plain}}
 	for _, s := range statuses {
 		if n := m.counts[s]; n > 0 {
-			line = append(line, span{"  ", plain}, span{fmt.Sprintf("%d %s", n, s), styleOf(s)})
+			line = append(line, span{"  ", plain}, span{fmt.Sprintf("%d %s", n, label(s, r.would())), styleOf(s)})
 		}
 	}
 	waiting := 0

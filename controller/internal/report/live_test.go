@@ -198,7 +198,7 @@ func TestProgressWithoutTerminal(t *testing.T) {
 		clock.step(time.Second)
 	}
 	p.End(io.ErrUnexpectedEOF)
-	want := "fetch x:  10%  10.0/100 MB  1 MB/s  1:30 left\nfetch x:  20%  20.0/100 MB  1 MB/s  1:20 left\n"
+	want := "fetch x:  10%  10.0/100 MB  1.0 MB/s  1:30 left\nfetch x:  20%  20.0/100 MB  1.0 MB/s  1:20 left\n"
 	if got := stderr.String(); got != want {
 		t.Errorf("got\n%q, want\n%q", got, want)
 	}

@@ -55,7 +55,7 @@ func (r *Reporter) Done(res fleet.Result) {
 	res = r.model.withWarnings(res)
 	r.mu.Unlock()
 	if !r.Look.Live {
-		line := fmt.Sprintf("%s: %s", oneLine(res.Host), res.Status)
+		line := fmt.Sprintf("%s: %s", oneLine(res.Host), label(res.Status, r.would()))
 		if why := reason(&res); why != "" {
 			line += ": " + why
 		}

@@ -1,12 +1,6 @@
 package report
 
-import (
-	"errors"
-	"fmt"
-	"strings"
-
-	"github.com/gofleet/gofleet/agent/wire"
-)
+import "strings"
 
 // Problem is why a command contacted nothing: an error in the inventory, in
 // a variable, in evidence or in how the command was called.
@@ -62,37 +56,4 @@ func (r *Reporter) Problems(list ...Problem) {
 		}
 		r.say(b.String())
 	}
-}
-
-// Error prints an error that ended the command, each of joined errors by
-// itself, with the hints of wire.Errors.
-func (r *Reporter) Error(err error) { r.Problems(problems(err)...) }
-
-func problems(err error) []Problem {
-	if err == nil {
-		return nil
-	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok && isJoin(err, joined.Unwrap()) {
-		var all []Problem
-		for _, e := range joined.Unwrap() {
-			all = append(all, problems(e)...)
-		}
-		return all
-	}
-	p := Problem{Message: err.Error()}
-	var w *wire.Error
-	if errors.As(err, &w) {
-		p.Hint = w.Hint
-	}
-	return []Problem{p}
-}
-
-// isJoin tells errors.Join, whose text is that of its errors and no more, from
-// an error that wraps several.
-func isJoin(err error, parts []error) bool {
-	texts := make([]string, len(parts))
-	for i, e := range parts {
-		texts[i] = fmt.Sprint(e)
-	}
-	return err.Error() == strings.Join(texts, "\n")
 }

@@ -52,8 +52,12 @@ func (p *Progress) Set(done, total int64) {
 	}
 }
 
-// End takes the bar away and leaves a line that says what was done. An err is
-// not shown, it only keeps that line away. Further calls do nothing.
+// worthSaying is how many seconds a piece of work takes at least to leave a
+// line.
+const worthSaying = 1
+
+// End takes the bar away. Work that took a second or more leaves a line that
+// says what was done. An err is not shown, it only keeps that line away. Further calls do nothing.
 func (p *Progress) End(err error) {
 	p.r.mu.Lock()
 	if p.ended {
@@ -64,12 +68,9 @@ func (p *Progress) End(err error) {
 	p.r.model.bars = slices.DeleteFunc(p.r.model.bars, func(q *Progress) bool { return q == p })
 	took := p.r.Now().Sub(p.begun).Seconds()
 	moved := p.done - max(p.resumed, 0)
-	line := p.label + ": " + size(p.done) + " in " + seconds(took)
-	if took >= 0.5 {
-		line = join(", ", line, rate(float64(moved)/took))
-	}
+	line := join(", ", p.label+": "+size(p.done)+" in "+seconds(took), rate(float64(moved)/max(took, 0.001)))
 	p.r.mu.Unlock()
-	if err == nil {
+	if err == nil && took >= worthSaying {
 		p.r.say(line)
 	}
 }

@@ -129,6 +129,9 @@ func (r *Reporter) Print(o *fleet.Outcome) error {
 	return nil
 }
 
+// would reports whether the run only says what it would change.
+func (r *Reporter) would() bool { return r.Check || r.Command == wire.Audit }
+
 // withWarnings gives the outcome with the warnings that were told of its
 // hosts during the run.
 func (r *Reporter) withWarnings(o *fleet.Outcome) *fleet.Outcome {

@@ -27,7 +27,7 @@ func sample() *fleet.Outcome {
 		}
 		o.Results = append(o.Results, fleet.Result{Host: host, Platform: platform, Report: r})
 	}
-	low := wire.Check{Name: "memory", Status: wire.Warn, Actual: "4.1 GB", Wanted: "recommended 8 GB",
+	low := wire.Check{Name: "memory", Status: wire.Warn, Actual: "4.1 GB", Wanted: "8 GB recommended",
 		Hint: "large builds may run out of memory; give the host more, or lower gofleet_preconditions.memory.recommended"}
 	install := []wire.ActionResult{
 		{Name: "install go1.26.8 in /usr/local/lib/gofleet/go1.26.8", Changed: true},
@@ -42,7 +42,7 @@ func sample() *fleet.Outcome {
 	fresh := append([]wire.ActionResult{{Name: "create user deploy", Changed: true}}, install...)
 	for i := 9; i <= 12; i++ {
 		add(fmt.Sprintf("web%02d", i), wire.Report{Status: wire.Changed, Changed: true,
-			Go: wire.GoChange{After: "1.26.8"}, Actions: fresh, Checks: []wire.Check{{Name: "memory", Status: wire.Pass, Actual: "16.6 GB", Wanted: "recommended 8 GB"}}},
+			Go: wire.GoChange{After: "1.26.8"}, Actions: fresh, Checks: []wire.Check{{Name: "memory", Status: wire.Pass, Actual: "16.6 GB", Wanted: "8 GB recommended"}}},
 			2.9, 3.4, 8.1)
 	}
 	for _, n := range []int{1, 2, 3, 7} {
@@ -72,12 +72,12 @@ func sample() *fleet.Outcome {
 	for i := 1; i <= 3; i++ {
 		add(fmt.Sprintf("edge%d.example.net", i), wire.Report{Status: wire.Unreachable, Error: &wire.Error{
 			Kind: wire.KindUnreachable, Retryable: true,
-			Message: fmt.Sprintf("dial edge%d.example.net (10.20.0.%d:22): connection refused", i, 10+i),
+			Message: fmt.Sprintf("connect to 10.20.0.%d:22: connection refused", 10+i),
 			Hint:    "is sshd running there, and is the port right? ansible_port sets another"}})
 	}
 	add("old.example.net", wire.Report{Status: wire.Unreachable, Error: &wire.Error{
-		Kind: wire.KindHostKeyChanged, Message: "dial old.example.net: its ed25519 host key SHA256:Qy1z… is not the one in ~/.ssh/known_hosts:17",
-		Hint: "if the host was installed anew, remove the old line: ssh-keygen -R old.example.net"}})
+		Kind: wire.KindHostKeyChanged, Message: "the host key of old.example.net:22 has changed: it shows ed25519 SHA256:dJ2Yb3hBq0o5yFQm3Vt1y1nJb1c0s8k7d6f5g4h3j2k, but ~/.ssh/known_hosts:17 has ed25519 SHA256:Qy1zT9Vw8uR7tS6pO5nM4lK3jI2hG1fE0dC9bA8zY7x",
+		Hint: "somebody may be listening in. If the host was set up anew, compare the fingerprint with the host's own and forget the old key: ssh-keygen -R old.example.net"}})
 	for i := 1; i <= 3; i++ {
 		add(fmt.Sprintf("late-%d-a", i), wire.Report{Status: wire.Skipped, Error: &wire.Error{
 			Kind: wire.KindInterrupted, Message: "not begun: the run was interrupted", Retryable: true}})

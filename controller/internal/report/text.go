@@ -19,7 +19,7 @@ func (p *textPrinter) all(o *fleet.Outcome) {
 	t := &text{
 		paint:   paint{color: p.Look.Results && p.Look.Color, ascii: p.Look.Results && p.Look.ASCII},
 		verbose: p.Verbose, diff: p.Diff,
-		would: o.Check || o.Command == wire.Audit,
+		would: (*Reporter)(p).would(),
 	}
 	if p.Look.Results {
 		t.width, _ = p.Look.Size()
@@ -91,9 +91,10 @@ func (t *text) outcome(o *fleet.Outcome) {
 	t.summary(o)
 }
 
-// label is a status as people read it.
-func (t *text) label(s wire.Status) string {
-	if s == wire.Changed && t.would {
+// label is a status as people read it: where nothing was changed, "changed"
+// would give them a fright.
+func label(s wire.Status, would bool) string {
+	if s == wire.Changed && would {
 		return "to change"
 	}
 	return string(s)
@@ -101,7 +102,7 @@ func (t *text) label(s wire.Status) string {
 
 func (t *text) entry(g *group) entry {
 	res := g.first()
-	e := entry{label: t.label(res.Status), style: styleOf(res.Status), hosts: Fold(g.hosts())}
+	e := entry{label: label(res.Status, t.would), style: styleOf(res.Status), hosts: Fold(g.hosts())}
 	failed := 0
 	for _, r := range g.results {
 		failed = max(failed, len(checksOf(r, wire.Fail)))
@@ -198,18 +199,22 @@ func splitFold(folded string) []string {
 // say it with different names and addresses, the general form is shown.
 func (t *text) failure(g *group) []string {
 	err := g.first().Error
-	message, hint := err.Message, err.Hint
+	message, hint, alike := err.Message, err.Hint, true
 	for _, res := range g.results[1:] {
-		if res.Error.Message != message || res.Error.Hint != hint {
-			message, hint = general(g.first().Host, message), general(g.first().Host, hint)
-			break
-		}
+		alike = alike && res.Error.Message == message && res.Error.Hint == hint
+	}
+	if !alike {
+		message, hint = general(g.first().Host, message, hint)
 	}
 	lines := t.paragraph("", plain, message)
-	if t.verbose > 0 && len(g.results) > 1 && message != err.Message {
+	switch {
+	case alike:
+	case t.verbose > 0:
 		for _, res := range g.results {
 			lines = append(lines, t.paragraph(oneLine(res.Host)+": ", dim, res.Error.Message)...)
 		}
+	default:
+		lines = append(lines, indent+t.in(dim, "(-v shows what was said of each host)"))
 	}
 	return append(lines, t.paragraph("hint: ", cyan, hint)...)
 }
@@ -355,7 +360,7 @@ func (t *text) summary(o *fleet.Outcome) {
 	sep := ": "
 	for _, s := range statuses {
 		if n := o.Count(s); n > 0 {
-			t.WriteString(sep + t.in(styleOf(s), fmt.Sprintf("%d %s", n, t.label(s))))
+			t.WriteString(sep + t.in(styleOf(s), fmt.Sprintf("%d %s", n, label(s, t.would))))
 			sep = ", "
 		}
 	}
@@ -372,7 +377,7 @@ func (t *text) summary(o *fleet.Outcome) {
 }
 
 // againLimit is how long a list of hosts for --limit may be to be shown.
-const againLimit = 200
+const againLimit = 120
 
 // again is the --limit for the hosts that did not end well, where there are
 // others and the list can be typed in.

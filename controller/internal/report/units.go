@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"math"
 	"time"
 )
 
@@ -34,7 +33,7 @@ func scale(n int64) (float64, string) {
 
 // three shows about three digits.
 func three(v float64) string {
-	if v >= 99.95 || v == math.Trunc(v) && v < 10 {
+	if v >= 99.95 {
 		return fmt.Sprintf("%.0f", v)
 	}
 	return fmt.Sprintf("%.1f", v)
