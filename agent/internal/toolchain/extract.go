@@ -1,0 +1,348 @@
+package toolchain
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gofleet/gofleet/agent/tree"
+	"github.com/gofleet/gofleet/agent/wire"
+)
+
+// Sizes of the pipeline: an upload is decompressed in one goroutine, its tar
+// read and hashed in a second, small files written by a few more. What is
+// under way takes at most aheadBuffers*aheadSize + smallBuffers*smallFile
+// bytes.
+const (
+	aheadSize    = 256 << 10
+	aheadBuffers = 6
+	smallFile    = 64 << 10
+	smallBuffers = 32
+	writers      = 2
+)
+
+// Staged is a whole tree in staging that has everything the controller
+// promised. Nobody but this process's user can look into it yet.
+type Staged struct {
+	Dir     string // the future GOROOT
+	Release wire.Release
+	tree    tree.Manifest
+	upload  *Upload
+}
+
+// Discard removes the staged tree.
+func (st *Staged) Discard() error { return hostError(st.upload.discard()) }
+
+// Extract hashes and extracts the upload behind its growth and returns when
+// all of it was right: the transfer's sha256, the tree manifest's, the counts,
+// and VERSION. What is not as promised is an error of kind archive_corrupt or
+// archive_unsafe, and everything staged is removed; after other errors the
+// upload stays, to be resumed, unless the disk was full. received, which may
+// be nil, is told now and then how many bytes are done.
+func (u *Upload) Extract(ctx context.Context, received func(int64)) (*Staged, error) {
+	stop := context.AfterFunc(ctx, func() { u.Fail(stopped(context.Cause(ctx))) })
+	defer stop()
+	st, err := u.extract(received)
+	if err == nil {
+		return st, nil
+	}
+	err = hostError(fmt.Errorf("receive %s: %w", u.release.Name, err))
+	clean := func() error { return os.RemoveAll(filepath.Join(u.dir, treeName)) }
+	switch wire.AsError(err, "").Kind {
+	case wire.KindArchiveCorrupt, wire.KindArchiveUnsafe, wire.KindNoSpace:
+		clean = u.discard
+	}
+	if cerr := clean(); cerr != nil {
+		err = errors.Join(err, fmt.Errorf("remove what was staged: %w", cerr))
+	}
+	return nil, wire.AsError(err, wire.KindHost)
+}
+
+func (u *Upload) extract(received func(int64)) (*Staged, error) {
+	dir := filepath.Join(u.dir, treeName)
+	x, err := newExtractor(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer x.close()
+	u.store.fault("extract.made")
+
+	source := &follower{u: u, hash: sha256.New()}
+	stream := readAhead(func() (io.ReadCloser, error) { return tree.Decompress(source, u.transfer.Encoding) })
+	defer stream.Close()
+	x.progress = func(entries int) {
+		if received != nil && entries%256 == 0 {
+			received(source.done.Load())
+		}
+		if entries == (u.release.Tree.Files+u.release.Tree.Dirs)/2 {
+			u.store.fault("extract.half")
+		}
+	}
+	m, err := tree.Read(stream, tree.LimitsOf(u.release.Tree), x.visit)
+	if werr := x.wait(); werr != nil {
+		err = werr // visit failed because a writer had
+	}
+	if err != nil {
+		u.Fail(err) // wakes the goroutine that may still wait for bytes
+		return nil, err
+	}
+	stream.Close() // that goroutine has ended
+	if err := u.check(source, m, dir); err != nil {
+		return nil, err
+	}
+	if received != nil {
+		received(u.transfer.Size)
+	}
+	// The tree is all that is needed from here on: less for syncfs to write.
+	if err := os.Remove(u.file.Name()); err != nil {
+		return nil, fmt.Errorf("remove the upload: %w", err)
+	}
+	u.store.fault("extract.done")
+	return &Staged{Dir: dir, Release: u.release, tree: m, upload: u}, nil
+}
+
+// check compares what came with what was promised. source has been read to
+// the end of the compressed stream; there may be nothing behind it.
+func (u *Upload) check(source *follower, m tree.Manifest, dir string) error {
+	if _, err := io.Copy(io.Discard, source); err != nil {
+		return err
+	}
+	var err error
+	files, dirs, size := m.Count()
+	want := u.release.Tree
+	switch sum := hex.EncodeToString(source.hash.Sum(nil)); {
+	case sum != u.transfer.SHA256:
+		err = fmt.Errorf("sha256 of what arrived is %s, not %s", sum, u.transfer.SHA256)
+	case m.Sum() != want.SHA256:
+		err = fmt.Errorf("tree manifest has sha256 %s, not %s", m.Sum(), want.SHA256)
+	case files != want.Files || dirs != want.Dirs || size != want.Bytes:
+		err = fmt.Errorf("tree has %d files, %d directories, %d bytes, not %d, %d, %d",
+			files, dirs, size, want.Files, want.Dirs, want.Bytes)
+	default:
+		if got := versionIn(dir); got != u.release.Version {
+			err = fmt.Errorf("VERSION says %q, not %q", got, u.release.Version)
+		}
+	}
+	if err != nil {
+		return wire.NewError(wire.KindArchiveCorrupt, err, "run the same command again; if it stays, check the archive with gofleet verify")
+	}
+	return nil
+}
+
+// extractor writes a tree that nobody else can reach yet, so that paths, which
+// tree.Read has found clean, can be opened whole, relative to its root.
+// Modification times stay what writing makes them: the go command judges
+// GOROOT by content, and it saves a system call a file.
+type extractor struct {
+	root     int // directory
+	umask    uint32
+	jobs     chan job
+	free     chan []byte
+	wg       sync.WaitGroup
+	progress func(entries int)
+	entries  int
+
+	mu  sync.Mutex
+	err error
+}
+
+type job struct {
+	path string
+	mode uint32
+	buf  []byte // from free
+	n    int
+}
+
+func newExtractor(dir string) (*extractor, error) {
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, err
+	}
+	if err := makeDir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	root, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", dir, err)
+	}
+	x := &extractor{root: root, jobs: make(chan job, smallBuffers), free: make(chan []byte, smallBuffers)}
+	if x.umask, err = x.masked(); err != nil {
+		unix.Close(root)
+		return nil, fmt.Errorf("make a file in %s: %w", dir, err)
+	}
+	for range smallBuffers {
+		x.free <- make([]byte, smallFile)
+	}
+	for range writers {
+		x.wg.Go(x.write)
+	}
+	return x, nil
+}
+
+// masked finds which mode bits new files do not get here, be it for the umask
+// or for a default ACL.
+func (x *extractor) masked() (uint32, error) {
+	const probe = ".probe"
+	fd, err := unix.Openat(x.root, probe, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o777)
+	if err != nil {
+		return 0, err
+	}
+	var st unix.Stat_t
+	err = errors.Join(unix.Fstat(fd, &st), unix.Close(fd), unix.Unlinkat(x.root, probe, 0))
+	return 0o777 &^ st.Mode, err
+}
+
+// visit is called by tree.Read for every entry.
+func (x *extractor) visit(e tree.Entry, content io.Reader) error {
+	x.entries++
+	x.progress(x.entries)
+	if err := x.failure(); err != nil {
+		return err
+	}
+	if e.Dir {
+		return x.mkdir(e.Path)
+	}
+	buf := <-x.free
+	if e.Size > int64(len(buf)) {
+		defer func() { x.free <- buf }()
+		return x.large(e, content, buf)
+	}
+	n, err := io.ReadFull(content, buf[:e.Size])
+	if err != nil {
+		x.free <- buf
+		return err
+	}
+	x.jobs <- job{path: e.Path, mode: uint32(e.Mode), buf: buf, n: n}
+	return nil
+}
+
+// mkdir is done by the reader itself: a file's directory is there before the
+// file comes.
+func (x *extractor) mkdir(path string) error {
+	err := unix.Mkdirat(x.root, path, 0o755)
+	if err == nil && x.umask&0o755 != 0 {
+		err = unix.Fchmodat(x.root, path, 0o755, 0)
+	}
+	if err != nil {
+		return &os.PathError{Op: "mkdir", Path: path, Err: err}
+	}
+	return nil
+}
+
+// large writes a file as it is read.
+func (x *extractor) large(e tree.Entry, content io.Reader, buf []byte) error {
+	fd, err := x.create(e.Path, uint32(e.Mode))
+	if err != nil {
+		return err
+	}
+	for {
+		n, rerr := content.Read(buf)
+		if err := writeFull(fd, buf[:n]); err != nil {
+			unix.Close(fd)
+			return &os.PathError{Op: "write", Path: e.Path, Err: err}
+		}
+		if errors.Is(rerr, io.EOF) {
+			break
+		}
+		if rerr != nil {
+			unix.Close(fd)
+			return rerr
+		}
+	}
+	if err := unix.Close(fd); err != nil {
+		return &os.PathError{Op: "close", Path: e.Path, Err: err}
+	}
+	return nil
+}
+
+func (x *extractor) create(path string, mode uint32) (int, error) {
+	fd, err := unix.Openat(x.root, path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
+	if err != nil {
+		return -1, &os.PathError{Op: "create", Path: path, Err: err}
+	}
+	if x.umask&mode != 0 {
+		if err := unix.Fchmod(fd, mode); err != nil {
+			unix.Close(fd)
+			return -1, &os.PathError{Op: "chmod", Path: path, Err: err}
+		}
+	}
+	return fd, nil
+}
+
+// write is the goroutine that writes small files. After a failure it only
+// gives buffers back, so that the reader comes to see it.
+func (x *extractor) write() {
+	for j := range x.jobs {
+		if x.failure() == nil {
+			if err := x.writeSmall(j); err != nil {
+				x.fail(err)
+			}
+		}
+		x.free <- j.buf
+	}
+}
+
+func (x *extractor) writeSmall(j job) error {
+	fd, err := x.create(j.path, j.mode)
+	if err != nil {
+		return err
+	}
+	if err := writeFull(fd, j.buf[:j.n]); err != nil {
+		unix.Close(fd)
+		return &os.PathError{Op: "write", Path: j.path, Err: err}
+	}
+	if err := unix.Close(fd); err != nil {
+		return &os.PathError{Op: "close", Path: j.path, Err: err}
+	}
+	return nil
+}
+
+func writeFull(fd int, p []byte) error {
+	for len(p) > 0 {
+		n, err := unix.Write(fd, p)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		p = p[n:]
+	}
+	return nil
+}
+
+func (x *extractor) fail(err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.err == nil {
+		x.err = err
+	}
+}
+
+func (x *extractor) failure() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.err
+}
+
+// wait ends the writers and gives the first error of one. No visit may follow.
+func (x *extractor) wait() error {
+	if x.jobs != nil {
+		close(x.jobs)
+		x.wg.Wait()
+		x.jobs = nil
+	}
+	return x.failure()
+}
+
+func (x *extractor) close() {
+	x.wait()
+	unix.Close(x.root)
+}
