@@ -38,18 +38,19 @@ const (
 
 // Task is the one order of a connection.
 type Task struct {
-	Run     string    `json:"run"`  // the run's id
-	Host    string    `json:"host"` // the inventory's name
-	Action  Action    `json:"action"`
-	Check   bool      `json:"check,omitempty"`
-	Diff    bool      `json:"diff,omitempty"`
-	Deep    bool      `json:"deep,omitempty"`    // audit: hash every file
-	Version string    `json:"version,omitempty"` // rollback --to; remove --version ("" removes all that is ours)
-	Gofleet string    `json:"gofleet"`           // the controller's version
-	Now     time.Time `json:"now"`               // the controller's clock when the Task was sent
-	Spec    spec.Spec `json:"spec"`
-	Release *Release  `json:"release,omitempty"` // nil: the controller has no archive for this platform
-	Missing string    `json:"missing,omitempty"` // why Release is nil, for the error if it is needed
+	Run        string    `json:"run"`        // the run's id
+	Host       string    `json:"host"`       // the inventory's name
+	Controller string    `json:"controller"` // who asks: user@machine, for the message that a host is locked
+	Action     Action    `json:"action"`
+	Check      bool      `json:"check,omitempty"`
+	Diff       bool      `json:"diff,omitempty"`
+	Deep       bool      `json:"deep,omitempty"`    // audit: hash every file
+	Version    string    `json:"version,omitempty"` // rollback --to; remove --version ("" removes all that is ours)
+	Gofleet    string    `json:"gofleet"`           // the controller's version
+	Now        time.Time `json:"now"`               // the controller's clock when the Task was sent
+	Spec       spec.Spec `json:"spec"`
+	Release    *Release  `json:"release,omitempty"` // nil: the controller has no archive for this platform
+	Missing    string    `json:"missing,omitempty"` // why Release is nil, for the error if it is needed
 }
 
 // Release is the verified archive that the controller offers.

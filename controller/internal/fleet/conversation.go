@@ -80,7 +80,7 @@ func (c *conversation) start(ctx context.Context) error {
 
 func (c *conversation) task() *wire.Task {
 	t := &wire.Task{
-		Run: c.Run, Host: c.host.Name, Action: c.Command, Check: c.Check, Diff: c.Diff, Deep: c.Deep,
+		Run: c.Run, Host: c.host.Name, Controller: c.Controller, Action: c.Command, Check: c.Check, Diff: c.Diff, Deep: c.Deep,
 		Version: c.Version, Gofleet: c.Gofleet, Now: c.Now().UTC(), Spec: *c.host.Spec,
 	}
 	p := c.agent.Hello.Platform

@@ -81,6 +81,7 @@ type Options struct {
 	Deep        bool
 	Version     string // rollback --to, remove --version
 	Gofleet     string
+	Controller  string          // user@machine
 	Forks       int             // hosts at once
 	Uploads     int             // uploads at once
 	Encoding    string          // wire.Gzip or wire.Zstd; "" chooses by the number of hosts
