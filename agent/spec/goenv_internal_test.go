@@ -2,7 +2,9 @@ package spec
 
 import (
 	"encoding/json"
+	"fmt"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"testing"
 )
@@ -26,13 +28,25 @@ func TestGoEnvTableKnowsThisGo(t *testing.T) {
 			t.Errorf("go env lists %s, which the tables do not have", name)
 		}
 	}
-	// go env -w checks all names before it writes anything, and GOENV=off keeps
-	// it from writing.
-	for _, name := range []string{"GOVERSION", "GODEBUG", "GOENV", "GOWORK"} {
-		cmd := exec.Command("go", "env", "-w", name+"=x")
-		cmd.Env = append(cmd.Environ(), "GOENV=off")
-		if out, err := cmd.CombinedOutput(); err == nil || slices.Contains(goEnvNames, name) {
-			t.Errorf("go env -w takes %s: %s", name, out)
+	write := func(names ...string) error {
+		cmd := exec.Command("go", append([]string{"env", "-w"}, names...)...)
+		cmd.Env = append(cmd.Environ(), "GOENV="+filepath.Join(t.TempDir(), "env"))
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	}
+	all := make([]string, len(goEnvNames))
+	for i, name := range goEnvNames {
+		all[i] = name + "=" + map[string]string{"GOOS": "linux", "GOARCH": "amd64"}[name]
+	}
+	if err := write(all...); err != nil {
+		t.Errorf("go env -w refuses one of goEnvNames: %v", err)
+	}
+	for _, name := range slices.Concat(goEnvRead, goEnvProcess) {
+		if write(name+"=x") == nil {
+			t.Errorf("go env -w takes %s", name)
 		}
 	}
 	for _, name := range goEnvPaths {
