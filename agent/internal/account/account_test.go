@@ -283,7 +283,7 @@ func TestRefusedBeforeAnythingChanges(t *testing.T) {
 		return
 	}
 	hosttest.Run(t, "useradd", "-m", "plain")
-	for _, name := range []string{"linked", "linkedfile", "rooted", "rootfile", "filedir", "homeless"} {
+	for _, name := range []string{"linked", "linkedfile", "rooted", "rootfile", "filedir", "homeless", "foreign"} {
 		hosttest.Run(t, "useradd", "-m", name)
 	}
 	hosttest.Run(t, "useradd", "-o", "-u", "0", "-m", "toor")
@@ -295,6 +295,7 @@ func TestRefusedBeforeAnythingChanges(t *testing.T) {
 		install -d -m 0700 -o rootfile /home/rootfile/.ssh; touch /home/rootfile/.ssh/authorized_keys
 		touch /home/filedir/.ssh; chown filedir /home/filedir/.ssh
 		rm -r /home/homeless
+		chown root /home/foreign
 		mkdir /home/leftover
 		ln -s /etc/motd /etc/sudoers.d/gofleet-plain`)
 	u := func(name string, change func(*spec.User)) *spec.User {
@@ -317,6 +318,7 @@ func TestRefusedBeforeAnythingChanges(t *testing.T) {
 		{u("rootfile", nil), "belongs to uid 0"},
 		{u("filedir", nil), "/home/filedir/.ssh is"},
 		{u("homeless", nil), "/home/homeless of user homeless is not there"},
+		{u("foreign", nil), "home /home/foreign belongs to uid 0"},
 		{u("leftover", nil), "home /home/leftover is there already"},
 		{u("grouponly", nil), "group grouponly but no user"},
 		{u("0", nil), "is not a name"},
@@ -467,4 +469,66 @@ func TestRestorecon(t *testing.T) {
 	hosttest.Write(t, "/usr/sbin/restorecon", "#!/bin/sh\nshift\nprintf '%s\\n' \"$@\" >> /srv/labels\n", 0o755)
 	apply(t, user(), newRecord(t))
 	contains(t, "/srv/labels", strings.Join([]string{filepath.Dir(keyFile), keyFile, "/etc/sudoers.d/gofleet-deploy", ""}, "\n"))
+}
+
+// Every character of a command is itself to the real sudo: what is written is
+// allowed, and nothing beside it.
+func TestSudoTakesCommandsLiterally(t *testing.T) {
+	if !hosttest.Enter(t) {
+		return
+	}
+	hosttest.Run(t, "useradd", "-m", "-s", "/bin/bash", "deploy")
+	for _, program := range []string{"/srv/show", "/srv/a=b,c:d+e@f%g"} {
+		hosttest.Write(t, program, "#!/bin/sh\nprintf '<%s>' \"$@\"\n", 0o755)
+	}
+	type try struct {
+		command string
+		allowed [][]string
+		denied  [][]string
+	}
+	for _, c := range []try{
+		{"/srv/show a b", [][]string{{"/srv/show", "a", "b"}}, [][]string{{"/srv/show", "a"}, {"/srv/show", "a", "b", "c"}, {"/srv/show"}}},
+		{"/srv/show", [][]string{{"/srv/show"}, {"/srv/show", "anything"}}, [][]string{{"/usr/bin/id"}}},
+		{`/srv/show ""`, [][]string{{"/srv/show"}}, [][]string{{"/srv/show", "x"}}},
+		{"/srv/show *", [][]string{{"/srv/show", "*"}}, [][]string{{"/srv/show", "x"}, {"/srv/show", "**"}}},
+		{"/srv/show a?c", [][]string{{"/srv/show", "a?c"}}, [][]string{{"/srv/show", "abc"}}},
+		{"/srv/show [ab]", [][]string{{"/srv/show", "[ab]"}}, [][]string{{"/srv/show", "a"}}},
+		{"/srv/show [!a]", [][]string{{"/srv/show", "[!a]"}}, [][]string{{"/srv/show", "b"}}},
+		{"/srv/show ^.*$", [][]string{{"/srv/show", "^.*$"}}, [][]string{{"/srv/show", "x"}}},
+		{"/srv/show x=1,y:2 #3 !4 (5) {6} ~7 &|;<>$'`", [][]string{{"/srv/show", "x=1,y:2", "#3", "!4", "(5)", "{6}", "~7", "&|;<>$'`"}}, [][]string{{"/srv/show", "x=1"}, {"/srv/show", "x=1,y:2"}}},
+		{"/srv/show a, /usr/bin/id", [][]string{{"/srv/show", "a,", "/usr/bin/id"}}, [][]string{{"/usr/bin/id"}, {"/srv/show", "a"}}},
+		{"/srv/show %sudo ALL=(ALL) ALL", [][]string{{"/srv/show", "%sudo", "ALL=(ALL)", "ALL"}}, [][]string{{"/usr/bin/id"}}},
+		{"/srv/a=b,c:d+e@f%g x", [][]string{{"/srv/a=b,c:d+e@f%g", "x"}}, [][]string{{"/srv/a=b,c:d+e@f%g", "y"}}},
+	} {
+		apply(t, &spec.User{Name: "deploy", Sudo: []string{c.command}}, newRecord(t))
+		sudo := func(argv []string) (string, error) {
+			out, err := exec.Command("runuser", append([]string{"-u", "deploy", "--", "sudo", "-n", "--"}, argv...)...).Output()
+			return string(out), err
+		}
+		for _, argv := range c.allowed {
+			want := "<>"
+			if len(argv) > 1 {
+				want = "<" + strings.Join(argv[1:], "><") + ">"
+			}
+			if out, err := sudo(argv); err != nil || out != want {
+				t.Errorf("rule %q does not allow %q: %s %v", c.command, argv, out, err)
+			}
+		}
+		for _, argv := range c.denied {
+			if out, err := sudo(argv); err == nil {
+				t.Errorf("rule %q allows %q: %s", c.command, argv, out)
+			}
+		}
+	}
+}
+
+func TestRuleThatSudoDoesNotRead(t *testing.T) {
+	if !hosttest.Enter(t) {
+		return
+	}
+	hosttest.Run(t, "sed", "-i", "/includedir/d", "/etc/sudoers")
+	_, _, warnings := apply(t, user(), newRecord(t))
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "has no effect") {
+		t.Errorf("warnings %q", warnings)
+	}
 }

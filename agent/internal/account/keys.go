@@ -127,10 +127,17 @@ func lookSSH(ctx context.Context, cred *Credential) (sshState, error) {
 		return sshState{}, err
 	}
 	s := sshState{home: e[0], dir: e[1], file: e[2]}
-	return s, s.refuse(cred)
+	if err := s.refuse(cred); err != nil {
+		return sshState{}, err
+	}
+	return s, nil
 }
 
 func (s sshState) refuse(cred *Credential) error {
+	if s.dir.Type == asuser.Absent && s.home.UID != int(cred.UID) {
+		return refused(fmt.Errorf("home %s belongs to uid %d, not to user %s (uid %d), and has no .ssh", cred.Home, s.home.UID, cred.Name, cred.UID),
+			fmt.Sprintf("if that is on purpose: install -d -m 0700 -o %d -g %d %s", cred.UID, cred.GID, filepath.Join(cred.Home, sshDir)))
+	}
 	for _, x := range []struct {
 		path string
 		e    asuser.Entry

@@ -95,6 +95,9 @@ func (p *planner) plan(ctx context.Context, s *spec.Spec, target string) error {
 		}
 	} else {
 		bin = filepath.Join(s.Root, "bin")
+		if s.Link == bin {
+			return refused(fmt.Errorf("gofleet_link %s is where the links to go and gofmt go", s.Link), "choose another path, such as "+filepath.Join(s.Root, "current"))
+		}
 	}
 	for _, c := range commands {
 		if err := p.link(filepath.Join(bin, c), filepath.Join(s.Link, "bin", c)); err != nil {

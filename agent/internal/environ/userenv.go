@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gofleet/gofleet/agent/internal/account"
@@ -182,6 +181,7 @@ func lookUserEnv(ctx context.Context, cred *account.Credential) (userEnvState, e
 		return userEnvState{}, refused(fmt.Errorf("user %s has uid 0", cred.Name), "name an ordinary account")
 	}
 	e, err := asuser.Do(ctx, cred.Identity(), cred.Home,
+		asuser.Op{Act: asuser.Look, Path: "."},
 		asuser.Op{Act: asuser.Look, Path: ".config"},
 		asuser.Op{Act: asuser.Look, Path: ".config/go"},
 		asuser.Op{Act: asuser.Look, Path: userEnvFile})
@@ -192,23 +192,36 @@ func lookUserEnv(ctx context.Context, cred *account.Credential) (userEnvState, e
 	if err != nil {
 		return userEnvState{}, err
 	}
-	s := userEnvState{config: e[0], dir: e[1], file: e[2]}
-	for path, x := range map[string]struct {
-		e    asuser.Entry
-		want asuser.Type
-	}{".config": {s.config, asuser.Dir}, ".config/go": {s.dir, asuser.Dir}, userEnvFile: {s.file, asuser.File}} {
-		full := filepath.Join(cred.Home, path)
-		switch {
-		case x.e.Type == asuser.Absent:
-		case x.e.Type == asuser.Link:
-			return s, refused(fmt.Errorf("%s is a link", full), "replace it by what it leads to and apply again")
-		case x.e.Type != x.want:
-			return s, refused(fmt.Errorf("%s is not a %s", full, x.want), "move it away and apply again")
-		case x.e.UID != int(cred.UID):
-			return s, refused(fmt.Errorf("%s belongs to uid %d, not to uid %d", full, x.e.UID, cred.UID), "chown it and apply again")
-		}
+	s := userEnvState{config: e[1], dir: e[2], file: e[3]}
+	if err := s.refuse(cred, e[0]); err != nil {
+		return userEnvState{}, err
 	}
 	return s, nil
+}
+
+func (s userEnvState) refuse(cred *account.Credential, home asuser.Entry) error {
+	above := home
+	for _, x := range []struct {
+		path string
+		e    asuser.Entry
+		want asuser.Type
+	}{{".config", s.config, asuser.Dir}, {".config/go", s.dir, asuser.Dir}, {userEnvFile, s.file, asuser.File}} {
+		full := filepath.Join(cred.Home, x.path)
+		switch {
+		case x.e.Type == asuser.Absent && above.Type == asuser.Dir && above.UID != int(cred.UID):
+			return refused(fmt.Errorf("%s belongs to uid %d, not to uid %d, and has no %s", filepath.Dir(full), above.UID, cred.UID, filepath.Base(full)),
+				"chown it, or drop gofleet_env")
+		case x.e.Type == asuser.Absent:
+		case x.e.Type == asuser.Link:
+			return refused(fmt.Errorf("%s is a link", full), "replace it by what it leads to and apply again")
+		case x.e.Type != x.want:
+			return refused(fmt.Errorf("%s is not a %s", full, x.want), "move it away and apply again")
+		case x.e.UID != int(cred.UID):
+			return refused(fmt.Errorf("%s belongs to uid %d, not to uid %d", full, x.e.UID, cred.UID), "chown it and apply again")
+		}
+		above = x.e
+	}
+	return nil
 }
 
 func (s userEnvState) write(ctx context.Context, cred *account.Credential, content string) error {
@@ -249,76 +262,4 @@ func (s userEnvState) putBack(ctx context.Context, cred *account.Credential) err
 	}
 	_, err := asuser.Do(ctx, cred.Identity(), cred.Home, append(ops, after...)...)
 	return err
-}
-
-// userEnvMerge is what becomes of a go/env.
-type userEnvMerge struct {
-	content     string
-	set, before map[string]string // for the record
-	drift       bool              // a value that was ours, and is wanted, had changed
-}
-
-// mergeUserEnv makes every name of want have its value, and gives the names of
-// noted that are no longer wanted the value that they had before. Other lines
-// stay as they are. Unlike in go.env, the last of two equal names wins.
-func mergeUserEnv(content string, noted *record.UserEnv, want map[string]string) userEnvMerge {
-	if noted == nil {
-		noted = &record.UserEnv{}
-	}
-	m := userEnvMerge{set: map[string]string{}, before: map[string]string{}}
-	now := map[string]string{}
-	for line := range strings.Lines(content) {
-		if name, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), "="); ok {
-			now[name] = value
-		}
-	}
-	write := map[string]string{} // lines to be written anew
-	gone := map[string]bool{}    // lines to be left out
-	for name, value := range want {
-		had, there := now[name]
-		set, ours := noted.Set[name]
-		if there && had == value {
-			if ours {
-				m.keep(noted, name, value)
-			}
-			continue
-		}
-		m.drift = m.drift || ours && set == value
-		gone[name], write[name] = true, value
-		m.keep(noted, name, value)
-		if !ours && there {
-			m.before[name] = had
-		}
-	}
-	for name, set := range noted.Set {
-		if _, wanted := want[name]; wanted || now[name] != set {
-			continue
-		}
-		gone[name] = true
-		if before, ok := noted.Before[name]; ok {
-			write[name] = before
-		}
-	}
-	var b strings.Builder
-	for line := range strings.Lines(content) {
-		if name, _, ok := strings.Cut(line, "="); !ok || !gone[name] {
-			b.WriteString(line)
-		}
-	}
-	if s := b.String(); s != "" && !strings.HasSuffix(s, "\n") && len(write) > 0 {
-		b.WriteByte('\n')
-	}
-	for _, name := range slices.Sorted(maps.Keys(write)) {
-		b.WriteString(name + "=" + write[name] + "\n")
-	}
-	m.content = b.String()
-	return m
-}
-
-// keep notes a value as ours, with what an earlier run found before it.
-func (m *userEnvMerge) keep(noted *record.UserEnv, name, value string) {
-	m.set[name] = value
-	if before, ok := noted.Before[name]; ok {
-		m.before[name] = before
-	}
 }
