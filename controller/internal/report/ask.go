@@ -23,11 +23,12 @@ type tty interface {
 	Restore()
 }
 
-// Ask asks on the terminal, whatever stdin and stdout are, and returns the
-// line without its end. A secret is not shown while it is typed. The live view
+// Ask asks for something ("become password") on the terminal, whatever stdin
+// and stdout are, and returns the line without its end. A secret is not shown while it is typed. The live view
 // is away meanwhile, and questions wait for each other. When ctx ends, so does
 // the question. Without a terminal the error wraps ErrNoTerminal.
 func (r *Reporter) Ask(ctx context.Context, prompt string, secret bool) (string, error) {
+	prompt = strings.TrimRight(oneLine(prompt), ": ")
 	r.asking.Lock()
 	defer r.asking.Unlock()
 	if err := ctx.Err(); err != nil {
@@ -35,12 +36,12 @@ func (r *Reporter) Ask(ctx context.Context, prompt string, secret bool) (string,
 	}
 	t, err := r.tty()
 	if err != nil {
-		return "", fmt.Errorf("ask for %s: %w: %w", oneLine(prompt), ErrNoTerminal, err)
+		return "", fmt.Errorf("ask for %s: %w: %w", prompt, ErrNoTerminal, err)
 	}
 	defer r.screen.suspend()()
 	defer t.Close()
 
-	fmt.Fprintf(t, "%s: ", oneLine(prompt))
+	fmt.Fprintf(t, "%s: ", prompt)
 	type answer struct {
 		line string
 		err  error
@@ -56,7 +57,7 @@ func (r *Reporter) Ask(ctx context.Context, prompt string, secret bool) (string,
 			io.WriteString(t, "\n") // the one that was typed is not shown either
 		}
 		if a.err != nil {
-			return "", fmt.Errorf("ask for %s: %w", oneLine(prompt), a.err)
+			return "", fmt.Errorf("ask for %s: %w", prompt, a.err)
 		}
 		return a.line, nil
 	case <-ctx.Done():

@@ -111,7 +111,8 @@ func (t *text) checks(g *group, status wire.CheckStatus) []string {
 const valuesShown = 6
 
 // tableLines paints a table's lines. Where the terminal has too little room
-// for hints, their column becomes lines below the table.
+// for hints, their column becomes lines below the table; where it has too
+// little for the rest, the rows become sentences.
 func (t *text) tableLines(tab *table) []string {
 	room := 0
 	if t.width > 0 {
@@ -125,6 +126,13 @@ func (t *text) tableLines(tab *table) []string {
 			}
 		}
 		tab.dropLast()
+		if tab.natural() > room {
+			var lines []string
+			for _, s := range tab.sentences() {
+				lines = append(lines, t.paragraph("", plain, s)...)
+			}
+			return append(lines, hints...)
+		}
 	}
 	lines := tab.lines(room)
 	for i, line := range lines {

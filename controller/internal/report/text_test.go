@@ -62,6 +62,7 @@ func TestText(t *testing.T) {
 		"check-diff.txt":   {Options{Check: true, Diff: true}, func() *fleet.Outcome { o := sample(); o.Check = true; return o }()},
 		"interrupted.txt":  {Options{}, interrupted},
 		"narrow-ascii.txt": {Options{Look: Look{Results: true, ASCII: true, Size: func() (int, int) { return 60, 20 }}}, sample()},
+		"tiny.txt":         {Options{Look: Look{Results: true, Size: func() (int, int) { return 40, 20 }}}, sample()},
 		"all-ok.txt":       {Options{}, allOK()},
 	} {
 		t.Run(name, func(t *testing.T) {
