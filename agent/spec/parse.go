@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -226,13 +227,7 @@ func knownPlatform(s string) (p Platform, hint string, err error) {
 	if near := nearest(p.Dashed(), names); near != "" {
 		hint = "did you mean " + near + "?"
 	}
-	return p, hint, errUnknownPlatform(s)
-}
-
-type errUnknownPlatform string
-
-func (e errUnknownPlatform) Error() string {
-	return quote(string(e)) + " is not a platform that gofleet installs Go on"
+	return p, hint, fmt.Errorf("%s is not a platform that gofleet installs Go on", quote(s))
 }
 
 func sortedKeys(m map[string]any) []string {

@@ -69,32 +69,31 @@ func (n node) preconditions(p *Preconditions) {
 
 // off switches one precondition off.
 func (p *Preconditions) off(name string) {
-	var none Preconditions
 	switch name {
 	case "os":
-		p.OS = none.OS
+		p.OS = nil
 	case "arch":
-		p.Arch = none.Arch
+		p.Arch = nil
 	case "kernel":
-		p.Kernel = none.Kernel
+		p.Kernel = nil
 	case "glibc":
-		p.Glibc = none.Glibc
+		p.Glibc = nil
 	case "cpus":
-		p.CPUs = none.CPUs
+		p.CPUs = nil
 	case "memory":
-		p.Memory = none.Memory
+		p.Memory = nil
 	case "disk":
-		p.Disk = none.Disk
+		p.Disk = nil
 	case "inodes":
-		p.Inodes = none.Inodes
+		p.Inodes = nil
 	case "noexec":
-		p.Noexec = none.Noexec
+		p.Noexec = ""
 	case "clock":
-		p.Clock = none.Clock
+		p.Clock = nil
 	case "distributions":
-		p.Distributions = none.Distributions
+		p.Distributions = nil
 	case "commands":
-		p.Commands = none.Commands
+		p.Commands = nil
 	}
 }
 
@@ -165,20 +164,9 @@ func (n node) versionRange(def *VersionRange, example string) *VersionRange {
 	if !ok {
 		return def
 	}
-	for _, b := range []struct {
-		from node
-		to   *string
-	}{{low, &out.Min}, {rec, &out.Recommended}} {
-		switch {
-		case b.from.p == nil: // not given
-		case b.from.v == nil:
-			*b.to = ""
-		default:
-			if s, ok := b.from.dotted(example); ok {
-				*b.to = s
-			}
-		}
-	}
+	read := func(n node) (string, bool) { return n.dotted(example) }
+	set(low, &out.Min, read)
+	set(rec, &out.Recommended, read)
 	if out.Min != "" && out.Recommended != "" && CompareVersions(out.Recommended, out.Min) < 0 {
 		rec.orElse(n).fail("raise it, or lower min", "recommends %s, which is below min %s", out.Recommended, out.Min)
 	}
@@ -186,6 +174,22 @@ func (n node) versionRange(def *VersionRange, example string) *VersionRange {
 		return nil
 	}
 	return &out
+}
+
+// set reads a key into to: null clears it, and one that is not given, or
+// wrong, leaves it.
+func set[T any](n node, to *T, read func(node) (T, bool)) {
+	if n.p == nil {
+		return
+	}
+	var v T
+	if n.v != nil {
+		var ok bool
+		if v, ok = read(n); !ok {
+			return
+		}
+	}
+	*to = v
 }
 
 // orElse is n, or other where n was not given.
@@ -206,20 +210,8 @@ func (n node) amount(def *Amount, example string, read func(node) (int64, bool))
 	if !ok {
 		return def
 	}
-	for _, b := range []struct {
-		from node
-		to   *int64
-	}{{low, &out.Min}, {rec, &out.Recommended}} {
-		switch {
-		case b.from.p == nil: // not given
-		case b.from.v == nil:
-			*b.to = 0
-		default:
-			if i, ok := read(b.from); ok {
-				*b.to = i
-			}
-		}
-	}
+	set(low, &out.Min, read)
+	set(rec, &out.Recommended, read)
 	if out.Recommended > 0 && out.Recommended < out.Min {
 		if rec.p == nil {
 			out.Recommended = 0 // the default says nothing above a higher min

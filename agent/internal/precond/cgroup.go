@@ -2,6 +2,7 @@ package precond
 
 import (
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -37,7 +38,7 @@ func (h host) cgroups() cgroups {
 		for _, c := range strings.Split(parts[1], ",") {
 			for _, m := range mounts {
 				v2 := parts[0] == "0" && c == ""
-				if m.v2 != v2 || !v2 && !contains(m.controllers, c) {
+				if m.v2 != v2 || !v2 && !slices.Contains(m.controllers, c) {
 					continue
 				}
 				way := wayUp(m, parts[2])
@@ -51,15 +52,6 @@ func (h host) cgroups() cgroups {
 		}
 	}
 	return out
-}
-
-func contains(list []string, s string) bool {
-	for _, e := range list {
-		if e == s {
-			return true
-		}
-	}
-	return false
 }
 
 // wayUp lists the directories of a cgroup and all above it. A path outside
