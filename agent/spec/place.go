@@ -82,8 +82,8 @@ func pathRune(r rune) bool {
 // within reports whether p is dir or below it.
 func within(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/") }
 
-// checkPaths reports a root and link that would be in each other's way. The
-// link may lie in the root, but not where toolchains and records lie.
+// checkPaths reports a root and link that would be in each other's way. In the
+// root, where toolchains and records lie, only "go" is free for the link.
 func (p *parser) checkPaths(s *Spec) {
 	at := node{p: p, path: []string{p.o.Prefix + "link"}}
 	if s.Link == DefaultLink { // then it is the root that somebody has set
@@ -94,15 +94,9 @@ func (p *parser) checkPaths(s *Spec) {
 			"the link %s cannot lead into itself: the root is %s", s.Link, s.Root)
 		return
 	}
-	below, inside := strings.CutPrefix(s.Link, s.Root+"/")
-	if !inside {
-		return
-	}
-	first, _, _ := strings.Cut(below, "/")
-	versioned := strings.HasPrefix(first, "go1")
-	if versioned || slices.Contains([]string{"manifests", "agent", ".staging", "unmanaged"}, first) {
-		at.fail("write a path outside of the root, or "+s.Root+"/current",
-			"the link %s lies in %s, which gofleet keeps for itself", s.Link, s.Root+"/"+first)
+	if within(s.Link, s.Root) && s.Link != s.Root+"/go" {
+		at.fail("write a path outside of the root, or "+s.Root+"/go",
+			"the link %s lies in %s, which gofleet keeps for itself", s.Link, s.Root)
 	}
 }
 

@@ -36,7 +36,7 @@ func Variables() []Variable {
 			{Name: "level", Type: "str", Default: VerifyQuick, Choices: []string{VerifyQuick, VerifyBuild, VerifyCgo}, Help: "each level includes those before it"},
 			{Name: "commands", Type: "list", Elements: "dict", Default: []any{}, Help: "further commands that must succeed", Fields: []Variable{
 				{Name: "command", Type: "list", Elements: "str", Required: true, Help: "program and arguments; no shell reads them"},
-				{Name: "user", Type: "str", Help: "who runs it"},
+				{Name: "user", Type: "str", Help: "who runs it; without one the deploy user, where there is one"},
 				{Name: "chdir", Type: "path", Help: "where it runs"},
 				{Name: "timeout", Type: "str", Format: "duration", Default: "1m", Help: "time for one try"},
 				{Name: "retries", Type: "int", Default: int64(0), Help: "further tries, 0 to 100"},
