@@ -55,3 +55,21 @@ func (e *Error) hint(format string, args ...any) *Error {
 	e.Hint = fmt.Sprintf(format, args...)
 	return e
 }
+
+// Errors are the single errors in what Load, Hosts or a renderer returned.
+// One that is not an *Error, such as a context's, becomes one.
+func Errors(err error) []*Error {
+	switch e := err.(type) {
+	case nil:
+		return nil
+	case *Error:
+		return []*Error{e}
+	case interface{ Unwrap() []error }:
+		var out []*Error
+		for _, one := range e.Unwrap() {
+			out = append(out, Errors(one)...)
+		}
+		return out
+	}
+	return []*Error{{Msg: err.Error(), err: err}}
+}

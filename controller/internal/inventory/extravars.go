@@ -27,7 +27,7 @@ func (r *reader) extraVars(options []string) (map[string]variable, error) {
 			continue
 		}
 		if v.kind != mapKind {
-			errs = append(errs, at(v.pos(), "extra variables are a dictionary, and this is a %s", v.typeName()).
+			errs = append(errs, at(v.pos(), "extra variables are a dictionary, and this is %s", v.typeName()).
 				hint("write -e name=value, -e '{\"name\": value}' or -e @file"))
 			continue
 		}

@@ -189,7 +189,10 @@ func (inv *Inventory) Hosts(pattern, limit string) ([]*Host, error) {
 	if len(hosts) == 0 {
 		return nil, inv.noHosts(pattern, limit)
 	}
-	return hosts, inv.prepareAll(hosts)
+	if err := inv.prepareAll(hosts); err != nil {
+		return nil, err
+	}
+	return hosts, nil
 }
 
 // Host gives one host by its name, with its variables.
@@ -201,8 +204,10 @@ func (inv *Inventory) Host(name string) (*Host, error) {
 		return nil, (&Error{Msg: fmt.Sprintf("no host %q in the inventory", name), err: ErrNoHosts}).
 			hint("gofleet inventory --hosts all lists the hosts")
 	}
-	inv.prepare(h)
-	return h, h.err
+	if inv.prepare(h); h.err != nil {
+		return nil, h.err
+	}
+	return h, nil
 }
 
 func (inv *Inventory) noHosts(pattern, limit string) error {

@@ -201,10 +201,6 @@ func (t *tree) reconcile() error {
 			t.link(all, g)
 		}
 	}
-	depths := map[*group]bool{}
-	for _, g := range t.groupOrder {
-		g.sink(depths)
-	}
 	lines := newLineages()
 	misplaced := map[*Host]bool{}
 	for _, h := range t.hostOrder {
@@ -213,18 +209,35 @@ func (t *tree) reconcile() error {
 		case grouped && ungrouped.has[h]:
 			misplaced[h] = true
 			h.direct = slices.DeleteFunc(h.direct, func(g *group) bool { return g == ungrouped })
-		case !grouped:
-			t.addMember(ungrouped, h)
+		case !grouped && !ungrouped.has[h]:
+			if err := t.addUngrouped(ungrouped, h); err != nil {
+				return err
+			}
 		}
 		if t.groups[h.Name] != nil {
 			t.warn(h.at, "there are both a group and a host with the name %s", h.Name)
 		}
 	}
 	ungrouped.hosts = slices.DeleteFunc(ungrouped.hosts, func(h *Host) bool { return misplaced[h] })
+	depths := map[*group]bool{}
+	for _, g := range t.groupOrder {
+		g.sink(depths)
+	}
+	lines = newLineages()
 	for _, h := range t.hostOrder {
 		h.lineage = lines.of(h.direct)
 		h.Groups = h.lineage.names
 	}
+	return nil
+}
+
+// addUngrouped puts a host that is in no group into ungrouped; where a group
+// has the same name Ansible puts that group there.
+func (t *tree) addUngrouped(ungrouped *group, h *Host) error {
+	if g, ok := t.groups[h.Name]; ok {
+		return t.addChild(ungrouped, g, h.at)
+	}
+	t.addMember(ungrouped, h)
 	return nil
 }
 

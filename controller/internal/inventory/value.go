@@ -99,29 +99,29 @@ func (v *value) truthy() bool {
 	return true
 }
 
-// typeName says what a value is, in the words of YAML.
+// typeName says what a value is, in the words of YAML and with its article.
 func (v *value) typeName() string {
 	switch v.kind {
 	case listKind:
-		return "list"
+		return "a list"
 	case mapKind:
-		return "dictionary"
+		return "a dictionary"
 	}
 	switch v.data.(type) {
 	case nil:
 		return "null"
 	case bool:
-		return "boolean"
+		return "a boolean"
 	case int64, *big.Int:
-		return "integer"
+		return "an integer"
 	case float64:
-		return "number"
+		return "a number"
 	case Vault:
-		return "vault value"
+		return "a vault value"
 	case timestamp:
-		return "date"
+		return "a date"
 	}
-	return "string"
+	return "a string"
 }
 
 // descend follows a path of keys and list indices as far as it leads. It

@@ -141,9 +141,11 @@ func (inv *Inventory) prepareAll(hosts []*Host) error {
 	seen := map[string]bool{}
 	for _, h := range hosts {
 		inv.prepare(h)
-		if h.err != nil && !seen[h.err.Error()] {
-			seen[h.err.Error()] = true
-			errs = append(errs, h.err)
+		for _, e := range Errors(h.err) {
+			if !seen[e.Error()] {
+				seen[e.Error()] = true
+				errs = append(errs, e)
+			}
 		}
 	}
 	return errors.Join(errs...)

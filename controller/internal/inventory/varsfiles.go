@@ -149,7 +149,7 @@ func (f *varsFiles) load(name, path string) varsFile {
 	case v == nil || !v.truthy():
 		return varsFile{}
 	case v.kind != mapKind:
-		return varsFile{err: at(v.pos(), "a variable file is a dictionary, and this is a %s", v.typeName()).
+		return varsFile{err: at(v.pos(), "a variable file is a dictionary, and this is %s", v.typeName()).
 			hint("write name: value lines")}
 	}
 	return varsFile{vars: v}

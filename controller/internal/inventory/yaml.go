@@ -345,7 +345,7 @@ func (d *yamlDecoder) merge(b *pairBuilder, n *yaml.Node, depth int) error {
 			return err
 		}
 		if v.kind != mapKind {
-			return d.errorf(m, "<< merges dictionaries, and this is a %s", v.typeName())
+			return d.errorf(m, "<< merges dictionaries, and this is %s", v.typeName())
 		}
 		if d.merged += len(v.pairs); d.merged > maxExpanded {
 			return d.errorf(m, "aliases and merge keys grow to more than %d values", maxExpanded)

@@ -12,7 +12,7 @@ func (r *reader) readYAML(src *source) error {
 		return nil
 	}
 	if root.kind != mapKind {
-		return at(root.pos(), "an inventory is a dictionary of groups, and this is a %s", root.typeName())
+		return at(root.pos(), "an inventory is a dictionary of groups, and this is %s", root.typeName())
 	}
 	if p, ok := root.get("plugin"); ok && p.val.truthy() {
 		return at(src.doc.at(p.line), "this configures the inventory plugin %v, which only Ansible can run", p.val.data).
@@ -43,7 +43,7 @@ func (y yamlSource) group(p pair) (*group, error) {
 		return nil, at(y.at(p), "a group is named by a string, not %q", p.name).hint("put the name in quotes")
 	}
 	if p.val.kind != mapKind && !p.val.isNull() {
-		y.warn(y.at(p), "%s is not a group definition but a %s; it is passed over", name, p.val.typeName())
+		y.warn(y.at(p), "%s is not a group definition but %s; it is passed over", name, p.val.typeName())
 		return y.groups[name], nil
 	}
 	g := y.addGroup(name, y.at(p))
@@ -75,7 +75,7 @@ func (y yamlSource) sections(g *group, v *value) ([]pair, error) {
 					pairs: []pair{{key: str, name: str, line: s.val.line, val: null}}}
 			}
 			if s.val.kind != mapKind && !s.val.isNull() {
-				return nil, at(y.at(s), "%s of the group %s needs a dictionary, and this is a %s", s.name, g.name, s.val.typeName()).
+				return nil, at(y.at(s), "%s of the group %s needs a dictionary, and this is %s", s.name, g.name, s.val.typeName()).
 					hint("write each name with a colon behind it and no dash before it")
 			}
 		}
@@ -87,7 +87,7 @@ func (y yamlSource) sections(g *group, v *value) ([]pair, error) {
 func (y yamlSource) section(g *group, s pair) error {
 	switch {
 	case s.val.kind != mapKind && !s.val.isNull():
-		y.warn(y.at(s), "%s in the group %s is a %s; only hosts, vars and children belong there%s",
+		y.warn(y.at(s), "%s in the group %s is %s; only hosts, vars and children belong there%s",
 			s.name, g.name, s.val.typeName(), meant(s.name))
 	case s.val.isNull():
 	case s.name == "vars":
@@ -147,7 +147,7 @@ func (y yamlSource) host(g *group, p pair) error {
 		return at(y.at(p), "host %s: %v", pattern, err)
 	}
 	if p.val.truthy() && p.val.kind != mapKind {
-		return at(y.at(p), "host %s needs a dictionary of variables or nothing, and this is a %s", pattern, p.val.typeName())
+		return at(y.at(p), "host %s needs a dictionary of variables or nothing, and this is %s", pattern, p.val.typeName())
 	}
 	for _, name := range hosts {
 		y.addHost(name, g, port, y.src, p.line)

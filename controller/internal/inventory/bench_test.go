@@ -1,0 +1,91 @@
+package inventory
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// largeSite writes an inventory of 20,000 hosts in 500 groups, each group with
+// a file in group_vars, and every tenth host with inline variables.
+func largeSite(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "group_vars"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	b.WriteString("all:\n  children:\n")
+	for region := range 10 {
+		fmt.Fprintf(&b, "    region%d:\n      vars: {region: %d}\n      children:\n", region, region)
+		for role := range 49 {
+			fmt.Fprintf(&b, "        r%dg%d:\n          hosts:\n", region, role)
+			for h := range 41 {
+				fmt.Fprintf(&b, "            r%d-g%d-h%02d.example.com:", region, role, h)
+				if h%10 == 0 {
+					fmt.Fprintf(&b, " {ansible_host: 10.%d.%d.%d, rack: %d}", region, role, h, h)
+				}
+				b.WriteByte('\n')
+			}
+			writeGroupVars(t, dir, fmt.Sprintf("r%dg%d", region, role))
+		}
+		writeGroupVars(t, dir, fmt.Sprintf("region%d", region))
+	}
+	if err := os.WriteFile(filepath.Join(dir, "hosts.yaml"), []byte(b.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func writeGroupVars(t testing.TB, dir, name string) {
+	t.Helper()
+	var b strings.Builder
+	for i := range 30 {
+		fmt.Fprintf(&b, "%s_%d: value %d\n", name, i, i)
+	}
+	b.WriteString("gofleet_go_version: \"1.26.8\"\ngofleet_preconditions:\n  memory: {min: 2GB}\n  commands: [gcc, make]\n")
+	if err := os.WriteFile(filepath.Join(dir, "group_vars", name+".yml"), []byte(b.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLargeSite holds the loading of a large site to a bound that leaves room
+// for a busy machine; the benchmark says how long it takes.
+func TestLargeSite(t *testing.T) {
+	dir := largeSite(t)
+	start := time.Now()
+	inv, err := Load(t.Context(), Options{Sources: []string{"hosts.yaml"}, Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hosts, err := inv.Hosts("all", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(start)
+	if len(hosts) != 20090 || len(inv.tree.groups) != 502 {
+		t.Fatalf("%d hosts in %d groups", len(hosts), len(inv.tree.groups))
+	}
+	if took > 10*time.Second {
+		t.Errorf("loading took %v", took)
+	}
+	if got := hosts[41].Vars["r0g1_29"]; got != "value 29" {
+		t.Errorf("r0g1_29 of %s is %v", hosts[41].Name, got)
+	}
+}
+
+func BenchmarkLargeSite(b *testing.B) {
+	dir := largeSite(b)
+	for b.Loop() {
+		inv, err := Load(b.Context(), Options{Sources: []string{"hosts.yaml"}, Dir: dir})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := inv.Hosts("all", ""); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
