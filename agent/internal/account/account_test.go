@@ -331,11 +331,7 @@ func TestRefusedBeforeAnythingChanges(t *testing.T) {
 		{u("ADMIN", func(w *spec.User) { w.Sudo = []string{"/usr/bin/id"} }), "alias"},
 		{u("plain", func(w *spec.User) { w.Sudo = []string{"/usr/bin/id"} }), "gofleet-plain is a link"},
 	} {
-		steps, _, err := account.Plan(context.Background(), c.user, newRecord(t))
-		var e *wire.Error
-		if !errors.As(err, &e) || e.Kind != wire.KindAccount || !strings.Contains(e.Message, c.says) || e.Hint == "" {
-			t.Errorf("%s: %q, %v; want it refused with %q and a hint", c.user.Name, names(steps), err, c.says)
-		}
+		planFails(t, c.user, c.says)
 	}
 	hosttest.Same(t, before, hosttest.Snapshot(t, "/etc", "/home", "/srv"))
 
@@ -344,10 +340,7 @@ func TestRefusedBeforeAnythingChanges(t *testing.T) {
 		t.Error(err)
 	}
 	hosttest.Hide(t, "sudo")
-	_, _, err := account.Plan(context.Background(), u("deploy", func(w *spec.User) { w.Sudo = []string{"/usr/bin/id"} }), newRecord(t))
-	if err == nil || !strings.Contains(err.Error(), "sudo is not on this host") {
-		t.Errorf("without sudo: %v", err)
-	}
+	planFails(t, u("deploy", func(w *spec.User) { w.Sudo = []string{"/usr/bin/id"} }), "sudo is not on this host")
 }
 
 // A link that appears between plan and step is refused by the step.
@@ -530,5 +523,15 @@ func TestRuleThatSudoDoesNotRead(t *testing.T) {
 	_, _, warnings := apply(t, user(), newRecord(t))
 	if len(warnings) != 1 || !strings.Contains(warnings[0], "has no effect") {
 		t.Errorf("warnings %q", warnings)
+	}
+}
+
+// planFails wants a plan refused as account_refused, with a hint.
+func planFails(t *testing.T, want *spec.User, says string) {
+	t.Helper()
+	steps, _, err := account.Plan(context.Background(), want, newRecord(t))
+	var e *wire.Error
+	if !errors.As(err, &e) || e.Kind != wire.KindAccount || !strings.Contains(e.Message, says) || e.Hint == "" {
+		t.Errorf("%s: %q, %v; want it refused with %q and a hint", want.Name, names(steps), err, says)
 	}
 }
