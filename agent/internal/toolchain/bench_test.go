@@ -3,8 +3,6 @@ package toolchain
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"os"
 	"path/filepath"
 	"testing"
@@ -54,7 +52,7 @@ func benchmarkExtract(b *testing.B, path string) {
 		b.Fatal(err)
 	}
 	s := &Store{Layout: layout}
-	transfer := transferOf(raw, encoding)
+	transfer := transferOf(raw, encoding, 1<<20)
 	b.SetBytes(size)
 	for b.Loop() {
 		b.StopTimer()
@@ -77,18 +75,4 @@ func benchmarkExtract(b *testing.B, path string) {
 		}
 		b.StartTimer()
 	}
-}
-
-func transferOf(raw []byte, encoding string) wire.Transfer {
-	const chunk = 1 << 20
-	t := wire.Transfer{Encoding: encoding, SHA256: sum(raw), Size: int64(len(raw)), ChunkSize: chunk}
-	for at := 0; at < len(raw); at += chunk {
-		t.Chunks = append(t.Chunks, sum(raw[at:min(at+chunk, len(raw))]))
-	}
-	return t
-}
-
-func sum(b []byte) string {
-	h := sha256.Sum256(b)
-	return hex.EncodeToString(h[:])
 }

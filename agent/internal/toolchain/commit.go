@@ -110,7 +110,7 @@ func (s *Store) replaceCurrent(ctx context.Context, st *Staged, m *Manifest, hoo
 		return err
 	}
 	s.fault("repair.synced")
-	err := exchange(st.Dir, dir)
+	err := s.exchange(st.Dir, dir)
 	if cannotExchange(err) {
 		err = s.mend(ctx, st)
 	}
@@ -234,7 +234,10 @@ func (s *Store) leadsTo(l Link) string {
 }
 
 // exchange swaps two names in one step.
-func exchange(a, b string) error {
+func (s *Store) exchange(a, b string) error {
+	if s.noExchange {
+		return unix.EINVAL
+	}
 	err := unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE)
 	if err != nil {
 		return &os.LinkError{Op: "exchange", Old: a, New: b, Err: err}

@@ -123,6 +123,8 @@ type Store struct {
 	// Fault, if set, is called at each of FaultPoints. Tests end the process
 	// there.
 	Fault func(point string)
+
+	noExchange bool // tests: the filesystem is one that can't
 }
 
 func (s *Store) fault(point string) {

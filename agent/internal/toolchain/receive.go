@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -83,10 +82,6 @@ func (s *Store) Receive(ctx context.Context, release wire.Release, transfer wire
 }
 
 func checkTransfer(r wire.Release, t wire.Transfer) error {
-	isSum := func(s string) bool {
-		b, err := hex.DecodeString(s)
-		return err == nil && len(b) == sha256.Size && strings.ToLower(s) == s
-	}
 	switch {
 	case !validVersion(r.Version):
 		return fmt.Errorf("%q is not a Go version", r.Version)

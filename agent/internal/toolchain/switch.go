@@ -2,14 +2,13 @@ package toolchain
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"crypto/rand"
 
 	"golang.org/x/sys/unix"
 
@@ -173,7 +172,7 @@ func (s *Store) replaceDirectory(version string, link Link, rec *record.Record) 
 		return fmt.Errorf("prepare the link: %w", err)
 	}
 	s.fault("exchange.prepared")
-	err = exchange(aside, s.Link)
+	err = s.exchange(aside, s.Link)
 	switch {
 	case errors.Is(err, unix.EBUSY):
 		os.Remove(aside)
@@ -222,7 +221,7 @@ func (s *Store) putBack(aside string) error {
 	if st, err := os.Lstat(aside); err != nil || !st.IsDir() {
 		return nil // it was never moved
 	}
-	err := exchange(aside, s.Link)
+	err := s.exchange(aside, s.Link)
 	if err == nil {
 		err = os.Remove(aside) // now the link
 	} else if cannotExchange(err) || errors.Is(err, fs.ErrNotExist) {
