@@ -202,10 +202,28 @@ func TestDroppedFromTheInventory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := change.NewRecorder(false, false).Run(context.Background(), steps...); err != nil {
+	before = hosttest.Snapshot(t, "/etc", "/home")
+	noted, err := rec.Encode()
+	if err != nil {
 		t.Fatal(err)
 	}
-	contains(t, keyFile, key3+"\n")
+	for _, undo := range []bool{true, false} {
+		r := change.NewRecorder(false, false)
+		if err := r.Run(context.Background(), steps...); err != nil {
+			t.Fatal(err)
+		}
+		contains(t, keyFile, key3+"\n")
+		if !undo {
+			break
+		}
+		if err := r.Undo(); err != nil {
+			t.Fatal(err)
+		}
+		hosttest.Same(t, before, hosttest.Snapshot(t, "/etc", "/home"), "/etc/group-", "/etc/gshadow-")
+		if again, err := rec.Encode(); err != nil || string(again) != string(noted) {
+			t.Errorf("record after undo: %s %v", again, err)
+		}
+	}
 	if rec.User != nil || len(rec.Files) != 0 {
 		t.Errorf("record: %+v %v", rec.User, rec.Files)
 	}
@@ -533,5 +551,40 @@ func planFails(t *testing.T, want *spec.User, says string) {
 	var e *wire.Error
 	if !errors.As(err, &e) || e.Kind != wire.KindAccount || !strings.Contains(e.Message, says) || e.Hint == "" {
 		t.Errorf("%s: %q, %v; want it refused with %q and a hint", want.Name, names(steps), err, says)
+	}
+}
+
+// A step that fails halfway is taken back too, and so are those before it.
+func TestFailureHalfway(t *testing.T) {
+	if !hosttest.Enter(t) {
+		return
+	}
+	useradd := strings.TrimSpace(hosttest.Run(t, "sh", "-c", "command -v useradd"))
+	hosttest.Run(t, "mv", useradd, "/usr/local/useradd.real")
+	hosttest.Hide(t, "useradd")
+	for _, script := range []string{
+		"[ $1 = -D ] || { /usr/local/useradd.real \"$@\"; exit 12; }", // the account is there, its program failed
+		"[ $1 = -D ] || exit 1",
+		"[ $1 = -D ] || { /usr/local/useradd.real \"$@\" && ln -s /srv /home/deploy/.ssh; }", // the next step fails
+	} {
+		hosttest.Write(t, "/usr/sbin/useradd", "#!/bin/sh\n"+script+"\n", 0o755)
+		rec := newRecord(t)
+		before := hosttest.Snapshot(t, "/etc", "/home", "/srv")
+		steps, _, err := account.Plan(context.Background(), user(), rec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := change.NewRecorder(false, false)
+		if err := r.Run(context.Background(), steps...); err == nil {
+			t.Errorf("%s: no error", script)
+		}
+		if err := r.Undo(); err != nil {
+			t.Errorf("%s: %v", script, err)
+		}
+		hosttest.Same(t, before, hosttest.Snapshot(t, "/etc", "/home", "/srv"),
+			"/etc/passwd-", "/etc/shadow-", "/etc/group-", "/etc/gshadow-", "/etc/subuid-", "/etc/subgid-")
+		if rec.User != nil || len(rec.Files) != 0 {
+			t.Errorf("record: %+v", rec)
+		}
 	}
 }

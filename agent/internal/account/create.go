@@ -58,7 +58,8 @@ func (p *planner) create(ctx context.Context, want *spec.User, had record.User, 
 		Diff:  createdDiff(want.Name, home, want.Shell, names),
 		Do: func(ctx context.Context) error {
 			tried = true
-			if err := tool.add(ctx, want.Name, home, want.Shell, names); err != nil {
+			// Not to be killed halfway: it holds the locks of /etc/passwd.
+			if err := tool.add(context.WithoutCancel(ctx), want.Name, home, want.Shell, names); err != nil {
 				return err
 			}
 			p.rec.User = &record.User{Name: want.Name, Created: true, Groups: names}

@@ -135,7 +135,8 @@ type members struct {
 func memberTool() (members, error) {
 	run := func(program string, args ...string) func(context.Context, string, string) error {
 		return func(ctx context.Context, user, group string) error {
-			_, err := hostcmd.Run(ctx, "", program, append(slices.Clone(args), user, group)...)
+			// Not to be killed halfway: it holds the locks of /etc/group.
+			_, err := hostcmd.Run(context.WithoutCancel(ctx), "", program, append(slices.Clone(args), user, group)...)
 			return err
 		}
 	}
