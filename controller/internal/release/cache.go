@@ -28,6 +28,7 @@ import (
 // counts as not there and is made anew.
 type cache struct {
 	dir string
+	now func() time.Time
 }
 
 // newCache takes dir, or the user's cache directory when it is empty.
@@ -42,7 +43,7 @@ func newCache(dir string) (cache, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return cache{}, fmt.Errorf("make cache: %w", err)
 	}
-	return cache{dir}, private(dir)
+	return cache{dir, time.Now}, private(dir)
 }
 
 // sub makes a directory of the cache.
@@ -108,7 +109,7 @@ func (c cache) store(s stamp, in *inspection) error {
 	if err := writeSealed(filepath.Join(dir, "inspection"), in); err != nil {
 		return err
 	}
-	if !s.settled(time.Now()) {
+	if !s.settled(c.now()) {
 		return nil
 	}
 	if _, err := c.sub("index"); err != nil {
