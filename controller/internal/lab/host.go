@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Host is one running host.
@@ -44,6 +46,7 @@ type booting struct {
 	cmd    *exec.Cmd
 	orders *os.File // pid 1 reads here
 	status *os.File // and writes here
+	said   *bufio.Reader
 }
 
 // spawn starts pid 1 of h in new namespaces: this program again, which Main
@@ -77,7 +80,7 @@ func (l *Lab) spawn(h *Host) (*booting, error) {
 			Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC | syscall.CLONE_NEWNET,
 		},
 	}
-	b := &booting{cmd: cmd, orders: orders, status: status}
+	b := &booting{cmd: cmd, orders: orders, status: status, said: bufio.NewReader(status)}
 	line, err := json.Marshal(h.boot)
 	if err == nil {
 		err = cmd.Start()
@@ -95,29 +98,39 @@ func (l *Lab) spawn(h *Host) (*booting, error) {
 	return b, nil
 }
 
-// finish tells pid 1 that its network is there and waits until sshd listens.
-func (b *booting) finish(ctx context.Context) error {
-	defer b.status.Close()
+// mounted waits until the host's filesystems are in place.
+func (b *booting) mounted(ctx context.Context) error { return b.hear(ctx, sayMounted) }
+
+// listening tells pid 1 that its network is there and waits until sshd listens.
+func (b *booting) listening(ctx context.Context) error {
+	if _, err := b.orders.WriteString("go\n"); err != nil {
+		return err
+	}
+	return b.hear(ctx, sayListening)
+}
+
+// close gives up the pipes, but not the one that holds an ephemeral host.
+func (b *booting) close(hold bool) {
+	b.status.Close()
+	if !hold {
+		b.orders.Close()
+	}
+}
+
+// hear waits for pid 1 to say a line; any other is an error.
+func (b *booting) hear(ctx context.Context, want string) error {
 	stop := context.AfterFunc(ctx, func() { b.status.Close() })
 	defer stop()
-	said := bufio.NewReader(b.status)
-	for _, want := range []string{sayMounted, sayListening} {
-		if want == sayListening {
-			if _, err := b.orders.WriteString("go\n"); err != nil {
-				return err
-			}
-		}
-		line, err := said.ReadString('\n')
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err == io.EOF && line == "":
-			return fmt.Errorf("its pid 1 ended: does the program call lab.Main first?")
-		case err != nil:
-			return err
-		case strings.TrimSpace(line) != want:
-			return fmt.Errorf("%s", strings.TrimSpace(line))
-		}
+	line, err := b.said.ReadString('\n')
+	switch line = strings.TrimSpace(line); {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err == io.EOF && line == "":
+		return errors.New("its pid 1 ended: does the program call lab.Main first?")
+	case err != nil:
+		return err
+	case line != want:
+		return errors.New(line)
 	}
 	return nil
 }
@@ -185,11 +198,25 @@ func (h *Host) Exec(ctx context.Context, argv ...string) ([]byte, error) {
 	return out, nil
 }
 
-// KillSSHD kills sshd and all its sessions at once; new connections are refused
-// until StartSSHD. Root's processes below sudo get a hangup at most.
+// KillSSHD kills sshd and all its sessions at once; when it returns, new
+// connections are refused until StartSSHD. Root's processes below sudo get a
+// hangup at most.
 func (h *Host) KillSSHD(ctx context.Context) error {
-	_, err := h.Exec(ctx, "pkill", "-KILL", "-x", "sshd")
-	return err
+	pid, err := h.pid()
+	if err != nil {
+		return err
+	}
+	if _, err := h.Exec(ctx, "pkill", "-KILL", "-x", "sshd"); err != nil {
+		return err
+	}
+	for listens(strconv.Itoa(pid), h.Port) {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("kill sshd on %s: %w", h.Name, ctx.Err())
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return nil
 }
 
 // DropSessions kills the sessions of sshd but not sshd itself: connections

@@ -263,7 +263,7 @@ func serve(command []string, say *os.File) error {
 	listening := make(chan struct{})
 	var over atomic.Bool
 	go func() {
-		for !listens(22) && !over.Load() {
+		for !listens("self", 22) && !over.Load() {
 			time.Sleep(time.Millisecond)
 		}
 		close(listening)
@@ -334,8 +334,9 @@ func waitForChild() {
 	<-c
 }
 
-// listens looks whether a socket of this network namespace listens on port.
-func listens(port int) bool {
-	b, err := os.ReadFile("/proc/net/tcp")
+// listens tells whether a socket listens on port in the network namespace of a
+// process.
+func listens(process string, port int) bool {
+	b, err := os.ReadFile("/proc/" + process + "/net/tcp")
 	return err == nil && bytes.Contains(b, fmt.Appendf(nil, ":%04X 00000000:0000 0A", port))
 }

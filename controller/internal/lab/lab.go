@@ -105,7 +105,7 @@ func (l *Lab) makeDirs(c Config) error {
 		return err
 	}
 	l.Upper = "tmpfs"
-	l.state = state{Format: stateFormat, Name: c.Name, Upper: l.Upper, Writable: filepath.Join(l.Dir, "fs"), Ephemeral: c.Ephemeral}
+	l.state = state{Format: stateFormat, Name: c.Name, Upper: l.Upper, Writable: l.fs(), Ephemeral: c.Ephemeral}
 	if c.UpperDir != "" {
 		l.Upper = "disk"
 		l.state.Upper, l.state.Writable = l.Upper, filepath.Join(c.UpperDir, "gofleet-lab-"+c.Name)
@@ -113,16 +113,20 @@ func (l *Lab) makeDirs(c Config) error {
 	if err := l.state.write(l.Dir); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(l.state.Writable, 0o755); err != nil {
-		return err
-	}
-	if l.Upper == "tmpfs" {
-		if err := unix.Mount(mountSource, l.state.Writable, "tmpfs", 0, "mode=755"); err != nil {
-			return fmt.Errorf("mount a tmpfs: %w", err)
+	for _, dir := range []string{l.fs(), l.state.Writable} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
 		}
+	}
+	if err := unix.Mount(mountSource, l.fs(), "tmpfs", 0, "mode=755"); err != nil {
+		return fmt.Errorf("mount a tmpfs: %w", err)
 	}
 	return nil
 }
+
+// fs is the tmpfs of the lab's own. The base layers are always there: overlayfs
+// refuses lower layers of which one contains another, and / contains most.
+func (l *Lab) fs() string { return filepath.Join(l.Dir, "fs") }
 
 // mountSource is what /proc/mounts says of the lab's tmpfs.
 const mountSource = "gofleet-lab"
@@ -152,7 +156,7 @@ func (l *Lab) prepare(ctx context.Context, c Config) error {
 		hostsFile += fmt.Sprintf("%s %s\n", l.state.Slot.addr(i+1), h.Name)
 	}
 	for key, root := range roots {
-		if err := makeBase(filepath.Join(l.state.Writable, "base", key), root, authorized, hostsFile, rsaKey); err != nil {
+		if err := makeBase(filepath.Join(l.fs(), "base", key), root, authorized, hostsFile, rsaKey); err != nil {
 			return err
 		}
 	}
@@ -166,7 +170,7 @@ func (l *Lab) prepare(ctx context.Context, c Config) error {
 			d := hostDirs{
 				upper: filepath.Join(own, "upper"), work: filepath.Join(own, "work"),
 				root: filepath.Join(own, "root"), files: filepath.Join(own, "files"),
-				lower: []string{filepath.Join(l.state.Writable, "base", key), roots[key]},
+				lower: []string{filepath.Join(l.fs(), "base", key), roots[key]},
 			}
 			keys, mounts, err := prepareHost(hc, d, rsaKey)
 			if err != nil {
@@ -191,45 +195,59 @@ func (l *Lab) prepare(ctx context.Context, c Config) error {
 }
 
 // start boots hosts all at once and waits until each answers.
-func (l *Lab) start(ctx context.Context, hosts []*Host) error {
+func (l *Lab) start(ctx context.Context, hosts []*Host) (err error) {
 	pids := map[int]int{}
 	boots := make([]*booting, len(hosts))
+	defer func() {
+		for _, b := range boots {
+			if b != nil {
+				b.close(err == nil && l.state.Ephemeral)
+			}
+		}
+	}()
 	for i, h := range hosts {
-		b, err := l.spawn(h)
-		if err != nil {
+		if boots[i], err = l.spawn(h); err != nil {
 			return fmt.Errorf("start host %s: %w", h.Name, err)
 		}
-		boots[i], pids[h.index] = b, b.pid
+		pids[h.index] = boots[i].pid
 	}
-	// The kernel makes the links while the hosts mount their filesystems.
-	if err := plug(ctx, l.state.Slot, pids); err != nil {
+	// The kernel makes the links while the hosts mount their filesystems. If that
+	// fails because a host has ended, the host says why.
+	unplugged := plug(ctx, l.state.Slot, pids)
+	if err := each(hosts, func(i int, h *Host) error { return boots[i].mounted(ctx) }); err != nil {
 		return err
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	for i, h := range hosts {
-		g.Go(func() error {
-			if err := boots[i].finish(ctx); err != nil {
-				return fmt.Errorf("start host %s: %w%s", h.Name, err, tail(h.LogFile()))
-			}
-			if err := answers(ctx, net.JoinHostPort(h.Addr, "22")); err != nil {
-				return fmt.Errorf("start host %s: %w%s", h.Name, err, tail(h.LogFile()))
-			}
-			return nil
-		})
+	if unplugged != nil {
+		return unplugged
 	}
-	if err := g.Wait(); err != nil {
+	if err := each(hosts, func(i int, h *Host) error {
+		if err := boots[i].listening(ctx); err != nil {
+			return err
+		}
+		return answers(ctx, net.JoinHostPort(h.Addr, "22"))
+	}); err != nil {
 		return err
 	}
 	if l.state.Ephemeral {
 		for _, b := range boots {
 			l.holders = append(l.holders, b.orders)
 		}
-	} else {
-		for _, b := range boots {
-			b.orders.Close()
-		}
 	}
 	return nil
+}
+
+// each calls f for all hosts at once and adds what a failing one logged.
+func each(hosts []*Host, f func(i int, h *Host) error) error {
+	var g errgroup.Group
+	for i, h := range hosts {
+		g.Go(func() error {
+			if err := f(i, h); err != nil {
+				return fmt.Errorf("start host %s: %w%s", h.Name, err, tail(h.LogFile()))
+			}
+			return nil
+		})
+	}
+	return g.Wait()
 }
 
 // bootTimeout is far more than a host takes: an emulated one a few seconds.

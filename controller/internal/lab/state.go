@@ -24,7 +24,7 @@ type state struct {
 	Name      string      `json:"name"`
 	Slot      slot        `json:"slot"`
 	Upper     string      `json:"upper"`    // "tmpfs" or "disk"
-	Writable  string      `json:"writable"` // the directory above all that the hosts write
+	Writable  string      `json:"writable"` // the directory above what the hosts write
 	Ephemeral bool        `json:"ephemeral"`
 	Ready     bool        `json:"ready"` // Up came to its end
 	Hosts     []hostState `json:"hosts"`
