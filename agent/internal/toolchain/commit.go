@@ -112,7 +112,7 @@ func (s *Store) replaceCurrent(ctx context.Context, st *Staged, m *Manifest, hoo
 	s.fault("repair.synced")
 	err := s.exchange(st.Dir, dir)
 	if cannotExchange(err) {
-		err = s.mend(ctx, st)
+		err = s.mend(ctx, st, *m)
 	}
 	if err != nil {
 		return fmt.Errorf("repair %s: %w", dir, err)
@@ -131,8 +131,13 @@ func (s *Store) replaceCurrent(ctx context.Context, st *Staged, m *Manifest, hoo
 // mend repairs the versioned directory file by file, where the filesystem can
 // exchange no directories (an overlay's lower layer, old kernels). Each file
 // is replaced by one rename, so every file is at every instant what it was or
-// what it should be; a crash leaves drift, which the next run mends.
-func (s *Store) mend(ctx context.Context, st *Staged) error {
+// what it should be. The manifest says so meanwhile, so that after a crash the
+// next run mends again.
+func (s *Store) mend(ctx context.Context, st *Staged, m Manifest) error {
+	m.Mending = true
+	if err := s.writeManifest(&m); err != nil {
+		return err
+	}
 	dir := s.Dir(st.Release.Version)
 	buf := make([]byte, 128<<10)
 	for i := range st.tree {

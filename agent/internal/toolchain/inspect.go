@@ -145,6 +145,9 @@ func (s *Store) load(ctx context.Context, t *Toolchain, deep bool) ([]string, er
 		return nil, err
 	}
 	t.Header = &m.Header
+	if m.Mending {
+		return []string{s.Manifest(t.Version)}, nil
+	}
 	return drift(ctx, t.Dir, m, deep)
 }
 

@@ -38,6 +38,9 @@ type Header struct {
 	// Previous is what the link led to before: the name of a directory in the
 	// root (go1.26.7, go.unmanaged-…), or an absolute path; "" for nothing.
 	Previous string `json:"previous,omitempty"`
+	// Mending is set while the directory is repaired file by file: whatever a
+	// quick look says, it is not whole.
+	Mending bool `json:"mending,omitempty"`
 }
 
 // Manifest is the content of manifests/go<version>: a line of JSON, the text
