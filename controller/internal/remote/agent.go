@@ -292,7 +292,7 @@ func hasLine(lines []string, text string) bool {
 // failure is the error of a start that came to nothing. It ends the process.
 func (st *starting) failure(err error) error {
 	e := st.explain(err)
-	st.proc.kill()
+	st.proc.release()
 	if errors.Is(e, errCached) {
 		return e
 	}

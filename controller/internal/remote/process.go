@@ -20,7 +20,11 @@ type process interface {
 	// wait returns when the command has ended: its exit code, or an error
 	// when there is none because the connection was lost.
 	wait() (code int, err error)
-	// kill ends the command's channel at once; wait and reads then return.
+	// release lets go of a command that has ended, or is about to.
+	release()
+	// kill makes wait and all reads and writes return at once. Over SSH it
+	// ends the whole connection: sshd answers the closing of a channel only
+	// when the command in it has ended.
 	kill()
 }
 
@@ -29,6 +33,7 @@ const signalBase = 128
 
 type sshProcess struct {
 	session  *ssh.Session
+	client   *ssh.Client
 	in       io.WriteCloser
 	out, err io.Reader
 }
@@ -37,10 +42,9 @@ func (p *sshProcess) stdin() io.WriteCloser { return p.in }
 func (p *sshProcess) stdout() io.Reader     { return p.out }
 func (p *sshProcess) stderr() io.Reader     { return p.err }
 
-func (p *sshProcess) kill() {
-	// Close writes to the connection, which blocks where the network does.
-	go p.session.Close()
-}
+// Close writes to the connection, which blocks where the network does.
+func (p *sshProcess) release() { go p.session.Close() }
+func (p *sshProcess) kill()    { p.client.Close() }
 
 func (p *sshProcess) wait() (int, error) {
 	err := p.session.Wait()
@@ -59,7 +63,7 @@ func startSSH(ctx context.Context, client *ssh.Client, command string) (process,
 	if err != nil {
 		return nil, err
 	}
-	p := &sshProcess{session: session}
+	p := &sshProcess{session: session, client: client}
 	if p.in, err = session.StdinPipe(); err == nil {
 		if p.out, err = session.StdoutPipe(); err == nil {
 			p.err, err = session.StderrPipe()
@@ -69,7 +73,7 @@ func startSSH(ctx context.Context, client *ssh.Client, command string) (process,
 		err = withContext(ctx, func() error { return session.Start(command) })
 	}
 	if err != nil {
-		p.kill()
+		p.release()
 		return nil, err
 	}
 	return p, nil
@@ -131,6 +135,8 @@ type localProcess struct {
 func (p *localProcess) stdin() io.WriteCloser { return p.in }
 func (p *localProcess) stdout() io.Reader     { return p.out }
 func (p *localProcess) stderr() io.Reader     { return p.err }
+
+func (p *localProcess) release() { p.kill() }
 
 func (p *localProcess) kill() {
 	p.mu.Lock()

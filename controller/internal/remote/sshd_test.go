@@ -109,7 +109,7 @@ func needRoot(t *testing.T) {
 func startSSHD(t *testing.T, o sshdOptions) *sshd {
 	t.Helper()
 	needRoot(t)
-	dir, err := os.MkdirTemp("/var/tmp", "gofleet-remote-")
+	dir, err := os.MkdirTemp("/var/lib", "gofleet-remote-") // every parent root's, as a home has it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -378,4 +378,17 @@ func ask(t *testing.T, s *Session, line string) string {
 		t.Fatal(err)
 	}
 	return e.Phase
+}
+
+// program makes an agent of any text.
+func program(t *testing.T, text string) Binary {
+	t.Helper()
+	var gz bytes.Buffer
+	w := gzip.NewWriter(&gz)
+	w.Write([]byte(text))
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte(text))
+	return Binary{Platform: spec.Platform{OS: "linux", Arch: runtime.GOARCH}, SHA256: hex.EncodeToString(sum[:]), Size: int64(len(text)), Gzip: gz.Bytes()}
 }
