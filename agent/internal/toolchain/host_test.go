@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,6 +40,9 @@ func smallTree(version string) map[string]string {
 		"pkg/tool/os/compile": "#!/bin/sh\nexit 0\n",
 		"src/large.txt":       strings.Repeat(version+" ", 40_000), // more than one buffer
 	}
+	random := make([]byte, 30_000) // so that the archive has several chunks
+	rand.NewChaCha8(sha256.Sum256([]byte(version))).Read(random)
+	files["src/random"] = string(random)
 	for i := range 40 {
 		files[fmt.Sprintf("src/p%d/p.go", i)] = fmt.Sprintf("package p%d // %s\n", i, version)
 	}
