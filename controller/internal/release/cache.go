@@ -21,7 +21,7 @@ import (
 //	archives/<sha256>/pgp-<…>      a signature that was found good
 //	index/<sha256 of the path>     which file was which archive
 //	downloads/<sha256 of the URL>/ archives from the inner network
-//	sumdb/                         the newest tree head seen, and tiles
+//	sumdb/                         the newest tree head seen
 //
 // Every file is made under another name and renamed, so that several
 // controllers can share the cache. Each carries its own sum; what does not fit

@@ -40,7 +40,9 @@ const tries = 5
 
 // download gets url into the file dst, under another name until it is all
 // there. A part that an earlier try left is continued, if the server still has
-// the same file. It is errNotThere when the server says so.
+// the same file. It is errNotThere when the server says so. Of several callers
+// at once, one downloads and the others wait; dst is not asked for if it is
+// there.
 func download(ctx context.Context, client *http.Client, url, dst string, limit int64, progress func(done, total int64)) error {
 	unlock, err := lock(ctx, dst+".lock")
 	if err != nil {
@@ -48,6 +50,9 @@ func download(ctx context.Context, client *http.Client, url, dst string, limit i
 	}
 	defer unlock()
 	defer os.Remove(dst + ".lock")
+	if _, err := os.Stat(dst); err == nil {
+		return nil
+	}
 	part := dst + ".part"
 	for try := 1; ; try++ {
 		err := downloadOnce(ctx, client, url, part, limit, progress)
@@ -89,19 +94,12 @@ type brokenError struct{ err error }
 func (e *brokenError) Error() string { return e.err.Error() }
 func (e *brokenError) Unwrap() error { return e.err }
 
+// downloadOnce asks once for what is missing of part.
 func downloadOnce(ctx context.Context, client *http.Client, url, part string, limit int64, progress func(done, total int64)) error {
-	f, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	have, err := f.Seek(0, io.SeekEnd)
-	if err != nil {
-		return err
-	}
+	var have int64
 	tag, _ := os.ReadFile(part + ".tag")
-	if have > 0 && len(tag) == 0 {
-		have = 0
+	if st, err := os.Stat(part); err == nil && len(tag) > 0 {
+		have = st.Size()
 	}
 	live, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -118,24 +116,15 @@ func downloadOnce(ctx context.Context, client *http.Client, url, part string, li
 	switch resp.StatusCode {
 	case http.StatusOK:
 		have = 0
-	case http.StatusPartialContent:
 	case http.StatusRequestedRangeNotSatisfiable:
 		os.Remove(part + ".tag")
 		return &brokenError{errors.New("the part of an earlier try does not fit: starting over")}
 	}
-	total := int64(0) // not known
-	if resp.ContentLength > 0 {
-		total = have + resp.ContentLength
-	}
-	if total > limit {
-		return fmt.Errorf("it has %d bytes; no such file is so large", total)
-	}
-	if err := errors.Join(f.Truncate(have), os.WriteFile(part+".tag", []byte(validator(resp)), 0o600)); err != nil {
+	f, total, err := openPart(part, have, limit, resp)
+	if err != nil {
 		return err
 	}
-	if _, err := f.Seek(have, io.SeekStart); err != nil {
-		return err
-	}
+	defer f.Close()
 	body := &countReader{r: io.LimitReader(resp.Body, limit-have+1), n: have, report: func(n int64) {
 		watch.Reset(stall)
 		progress(n, total)
@@ -154,6 +143,32 @@ func downloadOnce(ctx context.Context, client *http.Client, url, part string, li
 		return fmt.Errorf("it has more than %d bytes; no such file is so large", limit)
 	}
 	return f.Sync()
+}
+
+// openPart opens the part at the place where the answer goes on, and notes
+// what the answer is of. total is 0 if the server does not say it.
+func openPart(part string, have, limit int64, resp *http.Response) (f *os.File, total int64, err error) {
+	if resp.ContentLength > 0 {
+		total = have + resp.ContentLength
+	}
+	if total > limit {
+		return nil, 0, fmt.Errorf("it has %d bytes; no such file is so large", total)
+	}
+	if err := os.WriteFile(part+".tag", []byte(validator(resp)), 0o600); err != nil {
+		return nil, 0, err
+	}
+	if f, err = os.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o644); err != nil {
+		return nil, 0, err
+	}
+	err = f.Truncate(have)
+	if err == nil {
+		_, err = f.Seek(have, io.SeekStart)
+	}
+	if err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	return f, total, nil
 }
 
 // request asks for the file from byte have on, provided that tag still fits.

@@ -102,7 +102,8 @@ func (n *fakeNet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if at, ok := n.breakAt[r.URL.Path]; ok {
 		delete(n.breakAt, r.URL.Path)
 		w.Header().Set("Content-Length", fmt.Sprint(len(data)))
-		w.Write(data[:at])
+		w.Write(data[:min(at, len(data))])
+		http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	}
 	http.ServeContent(w, r, path.Base(r.URL.Path), time.Time{}, bytes.NewReader(data))

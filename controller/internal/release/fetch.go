@@ -183,22 +183,74 @@ func (f *fetcher) fetch(ctx context.Context, v string, p spec.Platform) (Fetched
 	if file, ok := f.present(ctx, v, p); ok {
 		return file, nil
 	}
+	if err := neverReleased(f.Table, v, p); err != nil {
+		return FetchedFile{}, err
+	}
 	var errs []error
 	for _, from := range f.sources() {
 		name, get := OfficialName(v, p), f.fromGoDev
 		if from == FromProxy {
 			name, get = ModuleName(v, p), f.fromProxy
 		}
-		if err := get(ctx, name); err != nil {
-			if ctx.Err() != nil || isRefused(err) {
-				return FetchedFile{}, err
-			}
-			errs = append(errs, fmt.Errorf("%s: %w", from, err))
-			continue
+		file, err := f.arrive(ctx, name, from, get)
+		if err == nil || ctx.Err() != nil || isRefused(err) {
+			return file, err
 		}
-		return f.verified(ctx, name, from)
+		errs = append(errs, fmt.Errorf("%s: %w", from, err))
 	}
 	return FetchedFile{}, errors.Join(errs...)
+}
+
+// staging is the directory in which files arrive, inside the one they are for.
+const staging = ".fetching"
+
+// arrive lets get put an archive and what belongs beside it into a directory
+// of its own, where it is verified; only then it goes where it is wanted, last
+// of all. What broke off stays for the next try, what was refused does not.
+func (f *fetcher) arrive(ctx context.Context, n Name, from string, get func(ctx context.Context, path string, n Name) error) (FetchedFile, error) {
+	dir := filepath.Join(f.To, staging, n.String())
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return FetchedFile{}, err
+	}
+	defer os.Remove(filepath.Join(f.To, staging)) // if it is empty
+	defer os.Remove(dir)
+	unlock, err := lock(ctx, dir+".lock")
+	if err != nil {
+		return FetchedFile{}, err
+	}
+	defer unlock()
+	defer os.Remove(dir + ".lock")
+
+	path := filepath.Join(dir, n.String())
+	err = get(ctx, path, n)
+	var file FetchedFile
+	if err == nil {
+		file, err = f.verified(ctx, path, from)
+	}
+	if isRefused(err) {
+		os.RemoveAll(dir)
+	}
+	if err != nil {
+		return FetchedFile{}, err
+	}
+	for _, suffix := range []string{".asc", EvidenceSuffix, ""} {
+		err := os.Rename(path+suffix, filepath.Join(f.To, n.String()+suffix))
+		if err != nil && (suffix == "" || !errors.Is(err, os.ErrNotExist)) {
+			return FetchedFile{}, err
+		}
+	}
+	file.Path = filepath.Join(f.To, n.String())
+	return file, nil
+}
+
+// neverReleased says that a release is known not to have been for a platform.
+// The table knows all Linux archives of the versions before there were modules.
+func neverReleased(t Table, v string, p spec.Platform) error {
+	have := t.Platforms(v)
+	if p.OS != "linux" || hasModule(v) || len(have) == 0 || slices.Contains(have, published(p).String()) {
+		return nil
+	}
+	return fmt.Errorf("go%s was not released for %s; it was for %s", v, p, strings.Join(have, ", "))
 }
 
 // isRefused tells whether what arrived was bad: then no other source is tried,
@@ -219,22 +271,22 @@ func (f *fetcher) present(ctx context.Context, v string, p spec.Platform) (Fetch
 		names = names[1:]
 	}
 	for _, n := range names {
-		if file, err := f.verified(ctx, n, ""); err == nil {
+		if file, err := f.verified(ctx, filepath.Join(f.To, n.String()), ""); err == nil {
 			return file, true
 		}
 	}
 	return FetchedFile{}, false
 }
 
-// verified looks at a file of the directory exactly as apply will.
-func (f *fetcher) verified(ctx context.Context, n Name, from string) (FetchedFile, error) {
-	a, err := f.store.openFile(ctx, filepath.Join(f.To, n.String()))
+// verified looks at a file exactly as apply will.
+func (f *fetcher) verified(ctx context.Context, path, from string) (FetchedFile, error) {
+	a, err := f.store.openFile(ctx, path)
 	if err != nil {
 		return FetchedFile{}, err
 	}
 	defer a.Close()
 	return FetchedFile{
-		Path: a.Path(), Platform: n.Platform, SHA256: a.SHA256(), Size: a.Size(),
+		Path: a.Path(), Platform: a.Platform(), SHA256: a.SHA256(), Size: a.Size(),
 		Source: from, Evidence: a.Evidence().String(),
 	}, nil
 }

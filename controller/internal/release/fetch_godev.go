@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -74,12 +73,11 @@ func (f *fetcher) goDevVersions(ctx context.Context) ([]string, error) {
 // go.dev's list and from the built-in table, which may not contradict each
 // other; the signature is put beside the archive, as evidence for those who
 // have no table that knows it.
-func (f *fetcher) fromGoDev(ctx context.Context, n Name) error {
+func (f *fetcher) fromGoDev(ctx context.Context, path string, n Name) error {
 	want, err := f.officialSum(ctx, n)
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(f.To, n.String())
 	var errs []error
 	for _, base := range f.bases() {
 		url := strings.TrimSuffix(base, "/") + "/" + n.String()
@@ -152,12 +150,10 @@ func (f *fetcher) listedSum(ctx context.Context, n Name) (string, error) {
 // official downloads the archive and its signature and takes them only with
 // the sum that is wanted.
 func (f *fetcher) official(ctx context.Context, url, path string, n Name, want string) error {
-	arriving := path + ".fetched"
-	if err := downloadShown(ctx, f.Client, url, arriving, maxArchive, f.Progress); err != nil {
+	if err := downloadShown(ctx, f.Client, url, path, maxArchive, f.Progress); err != nil {
 		return err
 	}
-	defer os.Remove(arriving)
-	got, err := sumPath(arriving)
+	got, err := sumPath(path)
 	if err != nil {
 		return err
 	}
@@ -170,7 +166,7 @@ func (f *fetcher) official(ctx context.Context, url, path string, n Name, want s
 	if err != nil && f.Table[n.String()] == "" {
 		return fmt.Errorf("its signature, which proves it where there is no network: %w", err)
 	}
-	return os.Rename(arriving, path)
+	return nil
 }
 
 func sumPath(path string) (string, error) {

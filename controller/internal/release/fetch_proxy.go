@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"golang.org/x/mod/sumdb/dirhash"
@@ -89,7 +88,7 @@ func readVersions(r io.Reader, platforms []spec.Platform) ([]string, error) {
 
 // fromProxy gets the toolchain module, proves it against the checksum database
 // and makes the canonical archive of it, with its evidence beside it.
-func (f *fetcher) fromProxy(ctx context.Context, n Name) error {
+func (f *fetcher) fromProxy(ctx context.Context, path string, n Name) error {
 	if !hasModule(n.Version) {
 		return fmt.Errorf("go%s is no module; Go 1.21 and later are: fetch it from go.dev", n.Version)
 	}
@@ -100,7 +99,6 @@ func (f *fetcher) fromProxy(ctx context.Context, n Name) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(f.To, n.String())
 	module := strings.TrimSuffix(path, ".tar.gz") + ".zip"
 	err = f.eachProxy(ctx, func(proxy string) error {
 		url := proxy + "/" + modulePath + "/@v/" + n.moduleVersion() + ".zip"
@@ -116,7 +114,7 @@ func (f *fetcher) fromProxy(ctx context.Context, n Name) error {
 }
 
 // convert makes the archive at path of a module's zip that has the hash which
-// the proof proves. The evidence is there before the archive is.
+// the proof proves, and the evidence beside it.
 func (f *fetcher) convert(ctx context.Context, module, path string, n Name, proof *Proof) error {
 	got, err := dirhash.HashZip(module, dirhash.Hash1)
 	if err != nil || got != proof.H1 {
@@ -133,25 +131,18 @@ func (f *fetcher) convert(ctx context.Context, module, path string, n Name, proo
 		return fmt.Errorf("read the module: %w", err)
 	}
 	defer z.Close()
-	out, err := os.CreateTemp(f.To, ".new-*")
+	out, err := os.Create(path)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(out.Name())
 	defer out.Close()
 	work := f.Progress.begin("convert " + n.String())
 	w := bufio.NewWriterSize(out, 1<<20)
 	err = writeCanonical(ctx, w, &z.Reader, n, work.Set)
-	err = errors.Join(err, w.Flush(), out.Chmod(0o644), out.Sync(), out.Close())
+	err = errors.Join(err, w.Flush(), out.Sync(), out.Close())
 	work.End(err)
 	if err != nil {
 		return fmt.Errorf("make %s: %w", n, err)
 	}
-	if err := writeFile(path+EvidenceSuffix, proof.Encode()); err != nil {
-		return err
-	}
-	if err := os.Chmod(path+EvidenceSuffix, 0o644); err != nil {
-		return err
-	}
-	return os.Rename(out.Name(), path)
+	return os.WriteFile(path+EvidenceSuffix, proof.Encode(), 0o644)
 }

@@ -54,12 +54,31 @@ func private(dir string) error {
 }
 
 // lock waits until this process has the file at path for itself. The lock goes
-// with the process, whatever ends it.
+// with the process, whatever ends it. The holder may remove the file.
 func lock(ctx context.Context, path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		if err := flock(ctx, f); err != nil {
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		// Whoever had it before may have removed it, and a third made it anew.
+		mine, err := f.Stat()
+		if err != nil {
+			f.Close()
+			return nil, err
+		}
+		if now, err := os.Stat(path); err == nil && os.SameFile(mine, now) {
+			return func() { f.Close() }, nil
+		}
+		f.Close()
 	}
+}
+
+// flock locks the file, or closes it and says why not.
+func flock(ctx context.Context, f *os.File) error {
 	got := make(chan error, 1)
 	go func() {
 		for {
@@ -74,11 +93,10 @@ func lock(ctx context.Context, path string) (unlock func(), err error) {
 	case err := <-got:
 		if err != nil {
 			f.Close()
-			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
-		return func() { f.Close() }, nil
+		return err
 	case <-ctx.Done():
 		go func() { <-got; f.Close() }()
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 }

@@ -135,6 +135,9 @@ func (s *Store) Open(ctx context.Context, v string, p spec.Platform) (*Archive, 
 	if err := CheckVersion(v); err != nil {
 		return nil, err
 	}
+	if err := neverReleased(s.options.Table, v, p); err != nil {
+		return nil, &MissingError{Version: v, Platform: p.String(), Location: s.options.Location, Looked: candidates(v, p), Hint: err.Error()}
+	}
 	s.mu.Lock()
 	of := s.open[OfficialName(v, p)]
 	if of == nil {

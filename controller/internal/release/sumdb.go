@@ -43,28 +43,25 @@ func (f *fetcher) prove(ctx context.Context, n Name) (*Proof, error) {
 	if _, err := proof.Verify(f.SumDB, n); err != nil {
 		return nil, fmt.Errorf("the recorded proof: %w", err)
 	}
-	again, err := lookup(&remembering{online: online{db: db}, cache: f.store.cache}, n)
-	if err != nil {
-		return nil, db.explain(err)
-	}
-	if again != h1 {
-		return nil, fmt.Errorf("the checksum database says %s and %s of the same module", h1, again)
+	if _, err := lookup(&remembering{online: online{db: db}, cache: f.store.cache}, n); err != nil {
+		return nil, db.contradiction(err)
 	}
 	return proof, nil
 }
 
 // database reads a checksum database over the network, each path once.
 type database struct {
-	f    *fetcher
-	ctx  context.Context // of one Fetch: sumdb's interface has none
-	key  string
-	name string
-	base []string // URLs under which it answers, in order
+	f         *fetcher
+	ctx       context.Context // of one Fetch: sumdb's interface has none
+	key       string
+	name      string
+	verifiers note.Verifiers
+	base      []string // URLs under which it answers, in order
 
-	mu   sync.Mutex
-	got  map[string][]byte
-	fork string // what the client said when it saw the log misbehave
-	lost error  // the last error of the network
+	mu     sync.Mutex
+	got    map[string][]byte
+	fork   string // what the client said when it saw the log misbehave
+	failed error  // the last error of the network or the cache
 }
 
 // newDatabase finds where the database answers: through the first proxy that
@@ -74,7 +71,7 @@ func (f *fetcher) newDatabase(ctx context.Context) (*database, error) {
 	if err != nil {
 		return nil, fmt.Errorf("checksum database key: %w", err)
 	}
-	db := &database{f: f, ctx: ctx, key: f.SumDB, name: v.Name(), got: map[string][]byte{}}
+	db := &database{f: f, ctx: ctx, key: f.SumDB, name: v.Name(), verifiers: note.VerifierList(v), got: map[string][]byte{}}
 	for _, proxy := range f.proxies {
 		base := proxy + "/sumdb/" + db.name
 		resp, err := request(ctx, f.Client, base+"/supported", 0, "")
@@ -112,11 +109,15 @@ func (d *database) read(path string) ([]byte, error) {
 			break
 		}
 	}
-	err := errors.Join(errs...)
+	return nil, d.fail(errors.Join(errs...))
+}
+
+// fail notes an error that is not about the log itself.
+func (d *database) fail(err error) error {
 	d.mu.Lock()
-	d.lost = err
-	d.mu.Unlock()
-	return nil, err
+	defer d.mu.Unlock()
+	d.failed = err
+	return err
 }
 
 func (d *database) get(url string) ([]byte, error) {
@@ -140,15 +141,26 @@ func (d *database) get(url string) ([]byte, error) {
 func (d *database) explain(err error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	switch {
-	case d.fork != "":
-		return &RefusedError{File: "checksum database " + d.name, cause: err,
-			Reason: "it shows a history that contradicts what it showed before:\n" + d.fork,
-			Hint:   "keep this text and tell the Go project; do not use what was fetched"}
-	case d.lost != nil && strings.Contains(err.Error(), d.lost.Error()):
-		return fmt.Errorf("checksum database: %w", d.lost)
+	if d.failed != nil && strings.Contains(err.Error(), d.failed.Error()) {
+		err = d.failed
 	}
 	return fmt.Errorf("checksum database: %w", err)
+}
+
+// contradiction turns an error of the client that remembers into a refusal. The
+// same answers have satisfied the client that does not, so what is wrong is
+// how they go with what was seen before, unless something failed in between.
+func (d *database) contradiction(err error) error {
+	if e := d.explain(err); errors.Is(e, d.failed) {
+		return e
+	}
+	detail := err.Error()
+	if d.fork != "" {
+		detail = d.fork
+	}
+	return &RefusedError{File: "checksum database " + d.name, cause: err,
+		Reason: "it shows a history that contradicts what it showed this user before: " + detail,
+		Hint:   "keep this text and tell the Go project; do not use what was fetched"}
 }
 
 // online are the operations that both clients of a lookup share.
@@ -202,8 +214,9 @@ func (r *recorder) proof(n Name, h1 string) (*Proof, error) {
 	return p, nil
 }
 
-// remembering is a client that keeps the newest tree head, and tiles, in the
-// cache from run to run.
+// remembering is a client that keeps the newest tree head in the cache from
+// run to run. It keeps no tiles: an old one that does not fit a new history
+// would only be called damaged, where the whole proof names the fork.
 type remembering struct {
 	online
 	cache cache
@@ -213,6 +226,8 @@ func (r *remembering) file(name string) string {
 	return filepath.Join(r.cache.dir, "sumdb", filepath.FromSlash(name))
 }
 
+// ReadConfig takes a remembered head only if the database has signed it: a
+// damaged file counts as none.
 func (r *remembering) ReadConfig(file string) ([]byte, error) {
 	if file == "key" {
 		return []byte(r.db.key), nil
@@ -221,16 +236,22 @@ func (r *remembering) ReadConfig(file string) ([]byte, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	return data, err
+	if _, bad := note.Open(data, r.db.verifiers); err == nil && bad != nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, r.db.fail(err)
+	}
+	return data, nil
 }
 
 func (r *remembering) WriteConfig(file string, old, new []byte) error {
 	if err := os.MkdirAll(filepath.Dir(r.file(file)), 0o700); err != nil {
-		return err
+		return r.db.fail(err)
 	}
 	unlock, err := lock(r.db.ctx, r.file(file)+".lock")
 	if err != nil {
-		return err
+		return r.db.fail(err)
 	}
 	defer unlock()
 	now, err := r.ReadConfig(file)
@@ -240,14 +261,11 @@ func (r *remembering) WriteConfig(file string, old, new []byte) error {
 	if string(now) != string(old) {
 		return sumdb.ErrWriteConflict
 	}
-	return writeFile(r.file(file), new)
-}
-
-func (r *remembering) ReadCache(file string) ([]byte, error) { return os.ReadFile(r.file(file)) }
-
-func (r *remembering) WriteCache(file string, data []byte) {
-	path := r.file(file)
-	if os.MkdirAll(filepath.Dir(path), 0o700) == nil {
-		_ = writeFile(path, data) // only spares work
+	if err := writeFile(r.file(file), new); err != nil {
+		return r.db.fail(err)
 	}
+	return nil
 }
+
+func (r *remembering) ReadCache(string) ([]byte, error) { return nil, fs.ErrNotExist }
+func (r *remembering) WriteCache(string, []byte)        {}
