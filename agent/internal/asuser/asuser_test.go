@@ -146,6 +146,22 @@ func TestRefusesRootAndPathsOutside(t *testing.T) {
 	}
 }
 
+// The user's groups count, and root's do not.
+func TestGroups(t *testing.T) {
+	if !hosttest.Enter(t) {
+		return
+	}
+	for dir, gid := range map[string]int{"/srv/theirs": 4244, "/srv/roots": 0} {
+		if err := errors.Join(os.Mkdir(dir, 0o770), os.Chmod(dir, 0o770), os.Chown(dir, 0, gid)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := asuser.Do(context.Background(), who, dir, asuser.Op{Act: asuser.Write, Path: "f", Mode: 0o600})
+		if (err == nil) != (gid != 0) {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+}
+
 // What a crash left of a write is no obstacle, whatever it is.
 func TestLeftoverOfACrash(t *testing.T) {
 	if !hosttest.Enter(t) {

@@ -1,7 +1,11 @@
 package environ
 
 import (
+	"errors"
+	"io/fs"
 	"maps"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -55,6 +59,25 @@ func FuzzMergeUserEnv(f *testing.F) {
 			t.Errorf("%q comes back as %q", content, back.content)
 		}
 	})
+}
+
+// A crash may leave two names of one file; renaming one to the other does
+// nothing then.
+func TestBringBackTwoNames(t *testing.T) {
+	dir := t.TempDir()
+	path, kept := filepath.Join(dir, "go"), filepath.Join(dir, "go.unmanaged")
+	if err := errors.Join(os.WriteFile(path, []byte("x"), 0o755), os.Link(path, kept)); err != nil {
+		t.Fatal(err)
+	}
+	if err := bringBack(kept, path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(kept); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the second name is still there: %v", err)
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) != "x" {
+		t.Errorf("the file: %q %v", b, err)
+	}
 }
 
 // effective is how the go command reads a go/env.
