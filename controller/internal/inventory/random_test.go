@@ -220,3 +220,62 @@ func sortedLines(s string) string {
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
 }
+
+// TestRandomScalars asks both tools what thousands of random plain scalars
+// mean.
+func TestRandomScalars(t *testing.T) {
+	a := startAnsible(t)
+	seed := rand.Uint64()
+	g := &generator{Rand: rand.New(rand.NewPCG(seed, 0))}
+	for round := range 10 {
+		var b strings.Builder
+		b.WriteString("all:\n  hosts:\n    h:\n      list:\n")
+		for range 1000 {
+			s := g.plain()
+			if _, err := resolvePlain(s); err != nil {
+				continue // would spoil the document for both
+			}
+			b.WriteString("      - " + s + "\n")
+		}
+		dir := corpusCase{files: map[string]string{"hosts.yaml": b.String()}}.write(t)
+		in := invocation{verb: "vars", sources: []string{"hosts.yaml"}}
+		want := in.real(t, a, dir)
+		got, err := in.ours(t, dir, a.dialect)
+		if err != nil {
+			t.Fatalf("seed %d, round %d: %v", seed, round, err)
+		}
+		g, w := strings.Split(got, ", "), strings.Split(want.Stdout, ", ")
+		for i := range min(len(g), len(w)) {
+			if g[i] != w[i] {
+				t.Fatalf("seed %d, round %d: %s, want %s", seed, round, g[i], w[i])
+			}
+		}
+		if len(g) != len(w) || len(g) < 500 {
+			t.Fatalf("seed %d, round %d: %d scalars, want %d\n%s", seed, round, len(g), len(w), want.Stderr)
+		}
+	}
+}
+
+// plain is a plain scalar that block context allows, near to numbers, dates
+// and booleans.
+func (g *generator) plain() string {
+	for {
+		var s string
+		if g.IntN(2) == 0 {
+			s = pick(g, "1_0", "-0x1F", "0b10", "1:30", "12:30:45.5", "1.5e+3", "2001-12-14 21:59:43.10 -5", "2020-01-02", "0o17", "+.inf", "yes", "True", "1e3", ".5_0", "0755")
+			i := g.IntN(len(s))
+			s = s[:i] + pick(g, "", "0", "_", ":", ".", "-", "+", "e", "E", "6", "x", " ") + s[min(i+g.IntN(2), len(s)):]
+		} else {
+			const letters = "000112345679__..:::-+eExbTtZ af"
+			for range 1 + g.IntN(9) {
+				s += string(letters[g.IntN(len(letters))])
+			}
+		}
+		s = strings.TrimSpace(s)
+		if s == "" || strings.ContainsAny(s[:1], ":-") && (len(s) == 1 || strings.ContainsAny(s[1:2], " -:")) ||
+			strings.HasSuffix(s, ":") || strings.Contains(s, ": ") || strings.Contains(s, "  ") {
+			continue
+		}
+		return s
+	}
+}
