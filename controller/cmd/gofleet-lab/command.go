@@ -69,6 +69,7 @@ Options make hosts differ from this machine (--with) or from each other (--host)
 			if c.Hosts, err = hosts(n, all, single); err != nil {
 				return err
 			}
+			c.Progress = func(text string) { fmt.Fprintln(cmd.ErrOrStderr(), text) }
 			began := time.Now()
 			l, err := lab.Up(cmd.Context(), c)
 			if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 )
 
 // DefaultDir is where the state of labs lives unless a Config says otherwise.
@@ -47,6 +48,9 @@ type Config struct {
 	// the lab's own: fast, and the same on every machine.
 	UpperDir string
 
+	// Progress, if not nil, is told of what takes long: making an image.
+	Progress func(string)
+
 	// Ephemeral hosts end when the process that called Up ends, however that
 	// happens. Down still has to remove the bridge and the directories.
 	Ephemeral bool
@@ -68,6 +72,8 @@ const (
 	SFTPGarbled  SFTPMode = "garbled"  // begins with a line of text, as a shell file's greeting makes it
 )
 
+var sftpModes = []SFTPMode{SFTPOn, SFTPOff, SFTPReadOnly, SFTPChroot, SFTPBroken, SFTPGarbled}
+
 // KnownHosts is how a host appears in the lab's known_hosts file.
 type KnownHosts string
 
@@ -80,6 +86,8 @@ const (
 	KnownChanged KnownHosts = "changed" // with keys that the host does not have
 	KnownRevoked KnownHosts = "revoked" // with its keys marked @revoked
 )
+
+var knownModes = []KnownHosts{KnownAll, KnownHashed, KnownRSA, KnownAbsent, KnownChanged, KnownRevoked}
 
 // HostConfig says what one host is like. The zero value is a host like this
 // machine, cleaned of users, homes, /usr/local and Go.
@@ -146,6 +154,9 @@ func (c Config) withDefaults() (Config, error) {
 	if len(c.Hosts) > maxHosts {
 		return c, fmt.Errorf("lab %s: %d hosts, a bridge has room for %d", c.Name, len(c.Hosts), maxHosts)
 	}
+	if c.Progress == nil {
+		c.Progress = func(string) {}
+	}
 	hosts := make([]HostConfig, len(c.Hosts))
 	seen := map[string]bool{}
 	for i, h := range c.Hosts {
@@ -175,6 +186,10 @@ func (h HostConfig) check() error {
 		return fmt.Errorf("a size or count is negative")
 	case h.Musl && h.Glibc != "":
 		return fmt.Errorf("musl and glibc %s exclude each other", h.Glibc)
+	case !slices.Contains(sftpModes, h.SFTP):
+		return fmt.Errorf("sftp %q: want one of %q", h.SFTP, sftpModes[1:])
+	case !slices.Contains(knownModes, h.KnownHosts):
+		return fmt.Errorf("known_hosts %q: want one of %q", h.KnownHosts, knownModes[1:])
 	}
 	for _, p := range h.Hide {
 		if !filepath.IsAbs(p) || filepath.Clean(p) != p || p == "/" {

@@ -3,7 +3,6 @@
 package lab
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -320,5 +319,8 @@ func relabel(content []byte, version string) ([]byte, error) {
 	q := regexp.QuoteMeta(string(old))
 	// Not the symbol versions: they read GLIBC_2.36.
 	re := regexp.MustCompile(`(GLIBC |glibc |version |NPTL |\) |\x00)` + q + `([-.\x00\n'])`)
-	return re.ReplaceAll(bytes.Clone(content), []byte("${1}"+version+"${2}")), nil
+	for range 2 { // a match may need the byte with which the one before it ended
+		content = re.ReplaceAll(content, []byte("${1}"+version+"${2}"))
+	}
+	return content, nil
 }

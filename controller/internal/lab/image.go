@@ -52,7 +52,7 @@ func debianArch() string {
 
 // imageRoot returns the root filesystem that h stands on: "/" without an image,
 // else a directory in the cache, made first if it is not there. That takes
-// about a minute, and for a foreign architecture several.
+// a minute or two, and for a foreign architecture ten.
 func imageRoot(ctx context.Context, c Config, h HostConfig) (string, error) {
 	if h.Image == "" {
 		return "/", nil
@@ -82,6 +82,7 @@ func imageRoot(ctx context.Context, c Config, h HostConfig) (string, error) {
 	if _, err := os.Stat(root); err == nil {
 		return root, nil // made by whom we waited for
 	}
+	c.Progress(fmt.Sprintf("making image %s in %s, which takes some minutes the first time", imageKey(h), root))
 	if err := makeImage(ctx, root, h.Image, arch, c.Mirror); err != nil {
 		return "", fmt.Errorf("make image %s: %w", imageKey(h), err)
 	}

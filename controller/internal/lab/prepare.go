@@ -109,8 +109,6 @@ func writeSSHD(l *layer, h HostConfig) error {
 	case SFTPChroot:
 		add("Subsystem sftp /usr/bin/unshare --map-current-user --root %s %s", chrootDir, server)
 	case SFTPOff:
-	default:
-		return fmt.Errorf("unknown sftp mode %q", h.SFTP)
 	}
 	if h.MaxStartups == 0 {
 		h.MaxStartups = 1000
