@@ -58,21 +58,26 @@ func Path(root string) string { return filepath.Join(root, "manifests", "host.js
 // Load reads the record; none there gives an empty one. A newer format is an
 // error of kind wire.KindFormat.
 func Load(root string) (*Record, error) {
-	r := &Record{Format: Format}
 	b, err := os.ReadFile(Path(root))
 	if errors.Is(err, fs.ErrNotExist) {
-		return r.init(), nil
+		return (&Record{Format: Format}).init(), nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read host record: %w", err)
 	}
-	if err := json.Unmarshal(b, r); err != nil {
-		return nil, wire.NewError(wire.KindHost, fmt.Errorf("read %s: %w", Path(root), err),
+	return Parse(b, Path(root))
+}
+
+// Parse reads what Encode wrote; path is for errors.
+func Parse(text []byte, path string) (*Record, error) {
+	r := &Record{}
+	if err := json.Unmarshal(text, r); err != nil {
+		return nil, wire.NewError(wire.KindHost, fmt.Errorf("read %s: %w", path, err),
 			"the file is damaged; remove it and apply again")
 	}
 	if r.Format > Format {
 		return nil, wire.NewError(wire.KindFormat,
-			fmt.Errorf("%s has format %d; this gofleet reads up to %d", Path(root), r.Format, Format),
+			fmt.Errorf("%s has format %d; this gofleet reads up to %d", path, r.Format, Format),
 			"use the newer gofleet that wrote it")
 	}
 	return r.init(), nil
@@ -101,8 +106,11 @@ func (r *Record) Encode() ([]byte, error) {
 }
 
 // Save writes the record durably under root, whose manifests directory must
-// exist.
+// exist. An empty record is no file.
 func (r *Record) Save(root string) error {
+	if len(r.Files)+len(r.Kept)+len(r.Shipped)+len(r.UserEnv) == 0 && r.User == nil {
+		return durable.Remove(Path(root))
+	}
 	b, err := r.Encode()
 	if err != nil {
 		return fmt.Errorf("encode host record: %w", err)

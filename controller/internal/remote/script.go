@@ -70,7 +70,7 @@ done
 if [ "$C" = 1 ] && cached; then
 cd /
 echo "$M cached"
-exec "$p/$f" serve --marker "$M" --login-uid "$L" --cached --root "$R"
+exec "$p/$f" serve --marker "$M" --login-uid "$L" --cached
 fi
 set +f
 cd /
@@ -111,7 +111,7 @@ elif command -v openssl >/dev/null 2>&1; then g=$(openssl dgst -sha256 -r <"$f")
 elif command -v shasum >/dev/null 2>&1; then g=$(shasum -a 256 <"$f")
 else set -- $(wc -c <"$f"); g=$1; h=$n; fi
 if [ "${g%% *}" != "$h" ]; then gone; echo "$M corrupt"; exit 1; fi
-"$f" serve --marker "$M" --login-uid "$L" --temp "$d" --root "$R"
+"$f" serve --marker "$M" --login-uid "$L" --temp "$d"
 x=$?
 case $x in 126|127|129|1[3-9]?|2??) gone; echo "$M died $x";; esac
 exit $x

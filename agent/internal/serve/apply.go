@@ -1,0 +1,232 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gofleet/gofleet/agent/internal/account"
+	"github.com/gofleet/gofleet/agent/internal/change"
+	"github.com/gofleet/gofleet/agent/internal/environ"
+	"github.com/gofleet/gofleet/agent/internal/toolchain"
+	"github.com/gofleet/gofleet/agent/wire"
+)
+
+// apply brings the host to what the Spec says, or describes how. First
+// everything is planned, so that whatever is refused is refused before
+// anything has changed; then the archive comes into staging, where nobody sees
+// it; then the changes are made, the switch near the end.
+func (j *job) apply(ctx context.Context) error {
+	s := &j.task.Spec
+	if s.GoVersion == "" { // an audit of whatever is there
+		return j.applyToCurrent(ctx)
+	}
+	dir := j.store.Dir(s.GoVersion)
+	accountSteps, err := j.planAccount(ctx)
+	if err != nil {
+		return err
+	}
+	switchSteps, err := j.store.PlanSwitch(j.state, s.GoVersion, j.record)
+	if err != nil {
+		return err
+	}
+	environSteps, err := j.planEnviron(ctx, dir)
+	if err != nil {
+		return err
+	}
+	j.report.Go.After = s.GoVersion
+	j.noteDrift(ctx)
+	if j.changes.Checking() {
+		err := j.changes.Run(ctx, j.installSteps(nil)...)
+		err = errors.Join(err, j.changes.Run(ctx, accountSteps...))
+		err = errors.Join(err, j.changes.Run(ctx, switchSteps...))
+		err = errors.Join(err, j.changes.Run(ctx, environSteps...))
+		return errors.Join(err, j.prune(ctx))
+	}
+
+	if err := j.keepAgent(ctx); err != nil {
+		return err
+	}
+	var staged *toolchain.Staged
+	if !j.state.Ready() {
+		if staged, err = j.receive(ctx); err != nil {
+			return err
+		}
+	}
+	if err := j.make(ctx, "account", accountSteps); err != nil {
+		return errors.Join(err, staged.Discard())
+	}
+	if err := j.make(ctx, "install", j.installSteps(staged)); err != nil {
+		return err
+	}
+	if staged == nil && len(switchSteps) > 0 {
+		// It was verified when it was installed; since then it lay there unused.
+		if err := j.verify(ctx, dir, s.GoVersion); err != nil {
+			return err
+		}
+	}
+	if err := j.make(ctx, "switch", switchSteps); err != nil {
+		return err
+	}
+	// Planned again: a new toolchain brought a go.env of its own.
+	if environSteps, err = j.planEnviron(ctx, dir); err != nil {
+		return err
+	}
+	if err := j.make(ctx, "environment", environSteps); err != nil {
+		return err
+	}
+	return j.prune(ctx)
+}
+
+// applyToCurrent is apply where no version is asked for: an audit.
+func (j *job) applyToCurrent(ctx context.Context) error {
+	j.noteDrift(ctx)
+	steps, err := j.planAccount(ctx)
+	if err != nil {
+		return err
+	}
+	if err := j.changes.Run(ctx, steps...); err != nil {
+		return err
+	}
+	if j.state.Link.Dir == "" {
+		return nil
+	}
+	if steps, err = j.planEnviron(ctx, j.state.Link.Dir); err != nil {
+		return err
+	}
+	return j.changes.Run(ctx, steps...)
+}
+
+// make runs steps as a phase, and keeps what they note in the host's record.
+func (j *job) make(ctx context.Context, phase string, steps []change.Step) error {
+	if len(steps) == 0 {
+		return nil
+	}
+	j.phaseBegins(phase)
+	if err := j.changes.Run(ctx, steps...); err != nil {
+		return err
+	}
+	return j.saveRecord()
+}
+
+// noteDrift notes what of the wanted toolchain is no longer as installed, or,
+// where another one is wanted, of the current one.
+func (j *job) noteDrift(ctx context.Context) {
+	drift := j.state.Drift
+	if j.state.Wanted == nil && j.state.Current != nil && j.wanted() != "" {
+		if current, err := j.store.Inspect(ctx, "", j.task.Deep); err == nil {
+			drift = current.Drift
+		}
+	}
+	j.report.Drift = append(j.report.Drift, drift...)
+}
+
+func (j *job) planAccount(ctx context.Context) ([]change.Step, error) {
+	steps, warnings, err := account.Plan(ctx, j.task.Spec.User, j.record)
+	j.warn(warnings...)
+	return steps, err
+}
+
+func (j *job) planEnviron(ctx context.Context, dir string) ([]change.Step, error) {
+	steps, warnings, err := environ.Plan(ctx, &j.task.Spec, dir, j.record)
+	j.warn(warnings...)
+	return steps, err
+}
+
+// installSteps gives the step that installs what is staged, or none if the
+// wanted toolchain is there and unaltered.
+func (j *job) installSteps(staged *toolchain.Staged) []change.Step {
+	if j.state.Ready() {
+		return nil
+	}
+	version, repair := j.task.Spec.GoVersion, j.state.Wanted != nil
+	step := change.Step{
+		Name: "install go" + version,
+		Diff: fmt.Sprintf("+++ %s\n", j.store.Dir(version)),
+		Do: func(ctx context.Context) error {
+			return j.store.Commit(ctx, staged, toolchain.Hooks{
+				Prepare: func(dir string) error { return environ.WriteGoEnv(dir, &j.task.Spec) },
+				Verify:  func(ctx context.Context, dir string) error { return j.verify(ctx, dir, version) },
+			})
+		},
+	}
+	if repair {
+		step.Name = "repair go" + version
+		return []change.Step{step}
+	}
+	step.Undo = func() error { return j.uninstall(version) }
+	return []change.Step{step}
+}
+
+// uninstall removes a toolchain that this job installed and does not keep.
+func (j *job) uninstall(version string) error {
+	ctx := context.Background() // taking back is not to be interrupted
+	state, err := j.store.Inspect(ctx, version, false)
+	if err != nil || state.Wanted == nil {
+		return err
+	}
+	steps, err := j.store.PlanRemove(state, version)
+	if err != nil {
+		return err
+	}
+	for _, s := range steps {
+		if err := s.Do(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prune removes toolchains beyond gofleet_keep.
+func (j *job) prune(ctx context.Context) error {
+	steps, warnings := j.store.PlanPrune(j.state, j.task.Spec.GoVersion, j.task.Spec.Keep)
+	j.warn(warnings...)
+	return j.changes.Run(ctx, steps...)
+}
+
+// receive gets the archive from the controller into staging.
+func (j *job) receive(ctx context.Context) (*toolchain.Staged, error) {
+	if j.task.Release == nil {
+		return nil, &wire.Error{Kind: wire.KindArchiveMissing, Message: j.task.Missing,
+			Hint: "put the archive for this platform where gofleet_archives says (gofleet fetch gets it)"}
+	}
+	j.phaseBegins("receive")
+	if err := j.store.Make(); err != nil {
+		return nil, err
+	}
+	if err := j.out.Write(wire.Event{Want: true}); err != nil {
+		return nil, err
+	}
+	var transfer wire.Transfer
+	select {
+	case transfer = <-j.sends:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	staged, resumed, err := j.receiveOnce(ctx, transfer)
+	if resumed && err != nil && wire.AsError(err, "").Kind == wire.KindArchiveCorrupt && ctx.Err() == nil {
+		// The part that was there already is gone now; once more from the start.
+		staged, _, err = j.receiveOnce(ctx, transfer)
+	}
+	return staged, err
+}
+
+func (j *job) receiveOnce(ctx context.Context, transfer wire.Transfer) (staged *toolchain.Staged, resumed bool, err error) {
+	up, err := j.store.Receive(ctx, *j.task.Release, transfer, j.options.LoginUID)
+	if err != nil {
+		return nil, false, err
+	}
+	defer func() {
+		if closeErr := up.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	j.receiveInto(up)
+	defer j.receiveInto(nil)
+	need := up.Need()
+	if err := j.out.Write(wire.Event{Need: &need}); err != nil {
+		return nil, false, err
+	}
+	staged, err = up.Extract(ctx, func(n int64) { j.out.Write(wire.Event{Received: n}) })
+	return staged, need.Offset > 0, err
+}

@@ -1,0 +1,69 @@
+package serve
+
+import (
+	"context"
+
+	"github.com/gofleet/gofleet/agent/internal/account"
+	"github.com/gofleet/gofleet/agent/internal/change"
+	"github.com/gofleet/gofleet/agent/internal/environ"
+)
+
+// rollback goes back to the recorded previous toolchain, or to the one that
+// the task names, and rewrites the environment from the inventory.
+func (j *job) rollback(ctx context.Context) error {
+	plan, err := j.store.PlanRollback(j.state, j.task.Version, j.record)
+	if err != nil {
+		return err
+	}
+	j.report.Go.After = plan.Version
+	if plan.Dir == "" {
+		return nil
+	}
+	environSteps, err := j.planEnviron(ctx, plan.Dir)
+	if err != nil {
+		return err
+	}
+	if len(plan.Steps) > 0 && !j.changes.Checking() {
+		if err := j.verify(ctx, plan.Dir, plan.Version); err != nil {
+			return err
+		}
+	}
+	if err := j.make(ctx, "switch", plan.Steps); err != nil {
+		return err
+	}
+	return j.make(ctx, "environment", environSteps)
+}
+
+// remove takes one version away, or with none named all that is ours.
+func (j *job) remove(ctx context.Context) error {
+	if j.task.Version != "" {
+		steps, err := j.store.PlanRemove(j.state, j.task.Version)
+		if err != nil {
+			return err
+		}
+		return j.make(ctx, "remove", steps)
+	}
+	accountSteps, warnings, err := account.PlanRemove(ctx, j.record)
+	if err != nil {
+		return err
+	}
+	j.warn(warnings...)
+	environSteps, warnings, err := environ.PlanRemove(ctx, j.record)
+	if err != nil {
+		return err
+	}
+	j.warn(warnings...)
+	toolchainSteps, warnings, err := j.store.PlanRemoveAll(j.state, j.record)
+	if err != nil {
+		return err
+	}
+	j.warn(warnings...)
+	j.report.Go.After = ""
+	j.forget = true
+	for _, steps := range [][]change.Step{environSteps, accountSteps, toolchainSteps} {
+		if err := j.make(ctx, "remove", steps); err != nil {
+			return err
+		}
+	}
+	return nil
+}

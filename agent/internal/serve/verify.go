@@ -1,0 +1,45 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/gofleet/gofleet/agent/internal/account"
+	"github.com/gofleet/gofleet/agent/internal/toolchain"
+)
+
+// verify proves that the toolchain in dir works, as the deploy user.
+func (j *job) verify(ctx context.Context, dir, version string) error {
+	j.phaseBegins("verify")
+	v := toolchain.Verification{
+		Store: j.store, Version: version, Platform: j.platform,
+		Want: j.task.Spec.Verify, Lookup: account.Lookup,
+	}
+	if user := j.task.Spec.User; user != nil && os.Getuid() == 0 {
+		as, err := account.Lookup(ctx, user.Name)
+		if err != nil {
+			return fmt.Errorf("verify as %s: %w", user.Name, err)
+		}
+		v.As = as
+	}
+	return v.Verify(ctx, dir)
+}
+
+// keepAgent leaves the agent on the host for the next run, and sweeps those
+// that no run uses any more. A place that others could write to is no place
+// for it; the next run then brings it again.
+func (j *job) keepAgent(ctx context.Context) error {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return fmt.Errorf("keep the agent: %w", err)
+	}
+	cache := toolchain.AgentCache(os.Getuid(), home)
+	var unsafe *toolchain.UnsafeError
+	if _, err := cache.Keep(ctx); err != nil && !errors.As(err, &unsafe) {
+		return err
+	}
+	return cache.Sweep(time.Now())
+}

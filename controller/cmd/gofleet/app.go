@@ -1,0 +1,169 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gofleet/gofleet/agent"
+	"github.com/gofleet/gofleet/controller/internal/inventory"
+	"github.com/gofleet/gofleet/controller/internal/report"
+)
+
+// app is one invocation: the standard streams, and the flags that several
+// commands have.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr *os.File
+	stop           <-chan struct{}
+
+	inventory inventoryFlags
+	connect   connectFlags
+	output    outputFlags
+}
+
+// inventoryFlags choose hosts and variables, with ansible-playbook's names.
+type inventoryFlags struct {
+	sources       []string
+	limit         string
+	extraVars     []string
+	vaultPassword []string
+}
+
+// connectFlags say how hosts are reached.
+type connectFlags struct {
+	forks, uploads    int
+	timeout           time.Duration
+	hostTimeout       time.Duration
+	user              string
+	privateKey        string
+	sshCommonArgs     string
+	sshConfig         string
+	encoding          string
+	become            bool
+	askBecomePass     bool
+	becomePassFile    string
+	acceptNewHostKeys bool
+}
+
+// outputFlags say what is printed.
+type outputFlags struct {
+	format  string
+	noColor bool
+	verbose int
+}
+
+func newApp(stdin io.Reader, stdout, stderr *os.File, stop <-chan struct{}) *app {
+	return &app{stdin: stdin, stdout: stdout, stderr: stderr, stop: stop}
+}
+
+const rootLong = `gofleet installs and keeps the Go toolchain on fleets of Linux hosts that cannot
+reach the internet. It reads an Ansible inventory, connects over SSH with keys,
+sends a verified archive over SFTP and runs a small agent on each host, which
+checks preconditions, installs Go crash-safely and reports back.`
+
+const rootExample = `  # on the connected side: get an archive, verified
+  gofleet fetch 1.26.8 --platform linux/amd64,linux/arm64 --to archives
+
+  # which hosts are ready, and which are not, changing nothing
+  gofleet audit -i inventory.yaml
+
+  # what would change, then change it
+  gofleet apply -i inventory.yaml --check --diff
+  gofleet apply -i inventory.yaml
+
+  # back to the toolchain before
+  gofleet rollback -i inventory.yaml -l web`
+
+// command builds the command tree; help, completion and man pages come from it.
+func (a *app) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "gofleet",
+		Short:         "Go on fleets that cannot reach the internet",
+		Long:          rootLong,
+		Example:       rootExample,
+		Version:       version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.SetIn(a.stdin)
+	root.PersistentFlags().BoolVar(&a.output.noColor, "no-color", false, "no colour, as with NO_COLOR set")
+	root.PersistentFlags().CountVarP(&a.output.verbose, "verbose", "v", "say more; -vv more still")
+	root.AddCommand(
+		a.applyCommand(), a.auditCommand(), a.rollbackCommand(), a.removeCommand(),
+		a.inventoryCommand(), a.fetchCommand(), a.verifyCommand(), a.manCommand(),
+	)
+	return root
+}
+
+// version is gofleet's, with the revision that it was built from if known.
+func version() string {
+	v := agent.Version
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+				v += " (" + s.Value[:12] + ")"
+			}
+		}
+	}
+	return v
+}
+
+// addInventory adds the flags that choose hosts.
+func (a *app) addInventory(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringArrayVarP(&a.inventory.sources, "inventory", "i", nil, "inventory: a file, a directory or a `host,` list; repeats")
+	f.StringVarP(&a.inventory.limit, "limit", "l", "", "only the hosts of this `pattern`; @file reads names")
+	f.StringArrayVarP(&a.inventory.extraVars, "extra-vars", "e", nil, "variables above all others: `k=v`, YAML, JSON or @file; repeats")
+	f.StringArrayVar(&a.inventory.vaultPassword, "vault-password-file", nil, "`file` with the vault password; repeats")
+}
+
+// addConnect adds the flags that say how hosts are reached.
+func (a *app) addConnect(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.IntVarP(&a.connect.forks, "forks", "f", 50, "hosts at work at once")
+	f.IntVar(&a.connect.uploads, "uploads", 8, "archives under way at once")
+	a.connect.timeout = 10 * time.Second
+	f.VarP(seconds{&a.connect.timeout}, "timeout", "T", "for connecting to a host: 10, 10s or 1m")
+	f.Var(seconds{&a.connect.hostTimeout}, "host-timeout", "for one host, all in all; none if not given")
+	f.StringVar(&a.connect.encoding, "encoding", "auto", "how archives travel: auto, gzip (the file as it is) or zstd")
+	f.StringVarP(&a.connect.user, "user", "u", "", "log in as this `name` where the inventory says nothing")
+	f.StringVar(&a.connect.privateKey, "private-key", "", "key `file` to log in with where the inventory says nothing")
+	f.StringVar(&a.connect.privateKey, "key-file", "", "the same as --private-key")
+	f.Lookup("key-file").Hidden = true
+	f.StringVar(&a.connect.sshCommonArgs, "ssh-common-args", "", "`options` of ssh for every host, as in Ansible")
+	f.StringVarP(&a.connect.sshConfig, "ssh-config", "F", "", "ssh_config `file` instead of ~/.ssh/config; none is none")
+	f.BoolVarP(&a.connect.become, "become", "b", false, "become root on the hosts")
+	f.BoolVarP(&a.connect.askBecomePass, "ask-become-pass", "K", false, "ask for the become password")
+	f.StringVar(&a.connect.becomePassFile, "become-password-file", "", "`file` with the become password")
+	f.BoolVar(&a.connect.acceptNewHostKeys, "accept-new-host-keys", false, "record unknown host keys, with a warning each")
+}
+
+// addOutput adds --output, whose formats depend on the command.
+func (a *app) addOutput(cmd *cobra.Command, formats string) {
+	cmd.Flags().StringVarP(&a.output.format, "output", "o", "text", formats)
+}
+
+// look is what the outputs can show.
+func (a *app) look() report.Look {
+	return report.LookOf(a.stdout, a.stderr, a.output.noColor, os.Getenv)
+}
+
+// loadInventory reads the -i sources. Its warnings go to stderr.
+func (a *app) loadInventory(cmd *cobra.Command) (*inventory.Inventory, error) {
+	if len(a.inventory.sources) == 0 {
+		return nil, hint(fmt.Errorf("%s needs an inventory", cmd.CommandPath()),
+			"name one with -i: a YAML file, a directory, or host names with a comma behind them")
+	}
+	return inventory.Load(cmd.Context(), inventory.Options{
+		Sources:            a.inventory.sources,
+		ExtraVars:          a.inventory.extraVars,
+		VaultPasswordFiles: a.inventory.vaultPassword,
+	})
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/gofleet/gofleet/agent/policy"
+	"github.com/gofleet/gofleet/agent/spec"
+	"github.com/gofleet/gofleet/controller/internal/agents"
+	"github.com/gofleet/gofleet/controller/internal/fleet"
+	"github.com/gofleet/gofleet/controller/internal/inventory"
+	"github.com/gofleet/gofleet/controller/internal/remote"
+	"github.com/gofleet/gofleet/controller/internal/report"
+)
+
+// connector reaches the hosts of a run.
+type connector struct {
+	dialer   *remote.Dialer
+	binaries []remote.Binary
+	defaults remote.Defaults
+}
+
+// newConnector reads what the flags say of connections. Passwords are asked
+// for here, before any host is dialled.
+func (a *app) newConnector(ctx context.Context, ui *report.Reporter, set agents.Set) (*connector, error) {
+	password, err := a.becomePassword(ctx, ui)
+	if err != nil {
+		return nil, err
+	}
+	c := &connector{
+		dialer: &remote.Dialer{
+			Timeout: a.connect.timeout, AcceptNewHostKeys: a.connect.acceptNewHostKeys,
+			AgentSocket: os.Getenv("SSH_AUTH_SOCK"),
+			Warn:        func(message string) { ui.Warn("", message) },
+			Passphrase: func(ctx context.Context, file string) ([]byte, error) {
+				answer, err := ui.Ask(ctx, fmt.Sprintf("passphrase of %s: ", file), true)
+				return []byte(answer), err
+			},
+		},
+		defaults: remote.Defaults{
+			User: a.connect.user, KeyFile: a.connect.privateKey,
+			Become: a.connect.become, BecomePassword: password,
+		},
+	}
+	switch a.connect.sshConfig {
+	case "":
+	case "none":
+		c.dialer.ConfigFiles = []string{os.DevNull}
+	default:
+		c.dialer.ConfigFiles = []string{a.connect.sshConfig}
+	}
+	for _, p := range set.Platforms() {
+		c.binaries = append(c.binaries, remote.Binary(set[p]))
+	}
+	return c, nil
+}
+
+// becomePassword gets the password of -K or --become-password-file, or nil.
+func (a *app) becomePassword(ctx context.Context, ui *report.Reporter) (func() (string, error), error) {
+	var password string
+	switch {
+	case a.connect.askBecomePass:
+		answer, err := ui.Ask(ctx, "BECOME password: ", true)
+		if err != nil {
+			return nil, fmt.Errorf("ask for the become password: %w", err)
+		}
+		password = answer
+	case a.connect.becomePassFile != "":
+		b, err := os.ReadFile(a.connect.becomePassFile)
+		if err != nil {
+			return nil, fmt.Errorf("read the become password: %w", err)
+		}
+		password = strings.TrimRight(string(b), "\r\n")
+	default:
+		return nil, nil
+	}
+	return func() (string, error) { return password, nil }, nil
+}
+
+// targets reads every host's connection variables. All errors come at once.
+func (c *connector) targets(hosts []*inventory.Host) ([]remote.Target, error) {
+	targets := make([]remote.Target, len(hosts))
+	var found problems
+	for i, h := range hosts {
+		t, err := remote.TargetFromVars(h.Name, h.Vars, c.defaults)
+		var bad *remote.VariableError
+		switch {
+		case err == nil:
+			targets[i] = t
+		case errors.As(err, &bad):
+			found = append(found, report.Problem{
+				Where: h.Origin(bad.Variable).String(), Message: bad.Error(), Hint: bad.Hint, Hosts: []string{h.Name},
+			})
+		default:
+			return nil, fmt.Errorf("%s: %w", h.Name, err)
+		}
+	}
+	return targets, found.errOrNil()
+}
+
+// checkBecome refuses, before anything is dialled, hosts that would install
+// system-wide as an ordinary user.
+func checkBecome(hosts []*inventory.Host, targets []remote.Target, specs []*spec.Spec) error {
+	var found problems
+	for i, h := range hosts {
+		t := targets[i]
+		if t.Become != nil || t.User == "root" || specs[i].Root != spec.DefaultRoot {
+			continue
+		}
+		if _, own := h.Vars["gofleet_root"]; own {
+			continue
+		}
+		if t.Local && os.Getuid() == 0 {
+			continue
+		}
+		found = append(found, report.Problem{
+			Message: "an ordinary user cannot install to " + spec.DefaultRoot,
+			Hint:    "become root with -b or ansible_become, or set gofleet_root to a directory in the user's home",
+			Hosts:   []string{h.Name},
+		})
+	}
+	return found.errOrNil()
+}
+
+// connect dials one host.
+func (c *connector) connect(ctx context.Context, t remote.Target) (fleet.Conn, error) {
+	conn, err := c.dialer.Dial(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	return &hostConn{Conn: conn, binaries: c.binaries}, nil
+}
+
+// hostConn is a remote.Conn as fleet wants it.
+type hostConn struct {
+	*remote.Conn
+	binaries []remote.Binary
+}
+
+// StartAgent starts the agent of the host's platform.
+func (c *hostConn) StartAgent(ctx context.Context, s *spec.Spec) (*fleet.Agent, error) {
+	session, err := c.Conn.StartAgent(ctx, remote.Launch{Binaries: c.binaries, Root: s.Root})
+	var probed *remote.ProbeError
+	if errors.As(err, &probed) {
+		return nil, unmetProbe(probed, s)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &fleet.Agent{
+		Hello: session.Hello, In: session.Stdin, Out: session.Stdout,
+		Close: sync.OnceValue(session.Close), Explain: session.Explain,
+	}, nil
+}
+
+// unmetProbe judges a host that no agent could start on by what its shell
+// said: unmet preconditions tell more than the agent's failure.
+func unmetProbe(e *remote.ProbeError, s *spec.Spec) error {
+	facts := e.Probed()
+	checks := policy.CheckProbe(facts, s)
+	return &fleet.ProbedError{Err: e.Err, Facts: facts, Checks: checks, Unmet: !policy.Met(checks)}
+}
+
+// Upload writes into a file on the host over SFTP.
+func (c *hostConn) Upload(ctx context.Context, src io.ReaderAt, offset, size int64, dst string, contiguous func(int64)) error {
+	err := c.Conn.Upload(ctx, src, offset, size, dst, contiguous)
+	if errors.Is(err, remote.ErrNoSFTP) {
+		return fmt.Errorf("%w: %w", fleet.ErrNoUpload, err)
+	}
+	return err
+}

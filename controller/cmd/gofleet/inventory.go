@@ -1,0 +1,72 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gofleet/gofleet/controller/internal/inventory"
+)
+
+// inventoryCommand shows an inventory as ansible-inventory does.
+func (a *app) inventoryCommand() *cobra.Command {
+	var list, graph, vars, export bool
+	var host, hosts string
+	cmd := &cobra.Command{
+		Use:   "inventory -i INVENTORY --list | --graph | --host HOST | --hosts PATTERN",
+		Short: "show hosts, groups and variables, as ansible-inventory does",
+		Long: `inventory shows what gofleet reads from an inventory: the same JSON and text as
+ansible-inventory prints for the same files.`,
+		Example: `  gofleet inventory -i inventory.yaml --graph
+  gofleet inventory -i inventory.yaml --list
+  gofleet inventory -i inventory.yaml --host web01
+  gofleet inventory -i inventory.yaml --hosts 'web:&prod:!web03'`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			inv, err := a.loadInventory(cmd)
+			if err != nil {
+				return err
+			}
+			var out string
+			switch {
+			case list:
+				var b []byte
+				b, err = inv.ListJSON(inventory.ListOptions{Limit: a.inventory.limit, Export: export})
+				out = string(b)
+			case graph:
+				group := ""
+				if len(args) == 1 {
+					group = args[0]
+				}
+				out, err = inv.GraphText(group, vars)
+			case host != "":
+				var b []byte
+				b, err = inv.HostJSON(host, inventory.Current)
+				out = string(b)
+			case hosts != "":
+				out, err = inv.HostsText(hosts, a.inventory.limit)
+			default:
+				return hint(errors.New("inventory needs to know what to show"), "give one of --list, --graph, --host HOST, --hosts PATTERN")
+			}
+			for _, w := range inv.Warnings() {
+				fmt.Fprintf(a.stderr, "warning: %s\n", w)
+			}
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprint(a.stdout, out)
+			return err
+		},
+	}
+	a.addInventory(cmd)
+	f := cmd.Flags()
+	f.BoolVar(&list, "list", false, "all hosts, groups and variables as JSON")
+	f.BoolVar(&export, "export", false, "with --list: variables where they are set, not merged")
+	f.BoolVar(&graph, "graph", false, "the tree of groups; an argument names the group to begin with")
+	f.BoolVar(&vars, "vars", false, "with --graph: variables too")
+	f.StringVar(&host, "host", "", "the variables of one `host` as JSON")
+	f.StringVar(&hosts, "hosts", "", "the hosts that a `pattern` matches")
+	cmd.MarkFlagsMutuallyExclusive("list", "graph", "host", "hosts")
+	return cmd
+}

@@ -1,0 +1,79 @@
+// Command bench measures gofleet beside its peers: the same job on the same
+// lab hosts of this machine, in turns, and prints medians and ratios.
+//
+//	go run ./controller/e2e/bench -archive DIR/go1.26.8.linux-amd64.module.tar.gz
+//
+// `make bench` runs it with everything in place. Ratios within one run are what
+// it is for: the machine's speed drifts, and seconds of two runs don't compare.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"runtime"
+
+	"github.com/gofleet/gofleet/controller/internal/lab"
+)
+
+func main() {
+	lab.Main()
+	log.SetFlags(0)
+	log.SetPrefix("bench: ")
+	var b bench
+	flag.IntVar(&b.hosts, "hosts", 8, "lab hosts")
+	flag.IntVar(&b.rounds, "rounds", 3, "rounds; the table has their medians")
+	flag.StringVar(&b.archive, "archive", "", "the Go archive to install")
+	flag.StringVar(&b.gofleet, "gofleet", "bin/gofleet", "the gofleet to measure")
+	flag.StringVar(&b.pyinfra, "pyinfra", "", "pyinfra's program; empty leaves that peer out")
+	flag.StringVar(&b.ansible, "ansible-playbook", "", "ansible-playbook; empty leaves that peer out")
+	flag.StringVar(&b.disk, "disk", "", "keep the hosts' files below this directory instead of on tmpfs")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := b.run(ctx); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// bench is one run of the bench.
+type bench struct {
+	hosts, rounds int
+	archive       string
+	gofleet       string
+	pyinfra       string
+	ansible       string
+	disk          string
+
+	work    string // scratch directory
+	version string
+	sha256  string
+}
+
+func (b *bench) run(ctx context.Context) error {
+	if err := b.prepare(ctx); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.work)
+	peers := b.peers()
+	table := newTable(peers)
+	for round := range b.rounds {
+		for _, p := range peers {
+			if err := b.measure(ctx, p, table); err != nil {
+				return fmt.Errorf("%s, round %d: %w", p.name, round+1, err)
+			}
+		}
+		log.Printf("round %d of %d done", round+1, b.rounds)
+	}
+	on := "tmpfs"
+	if b.disk != "" {
+		on = b.disk
+	}
+	fmt.Printf("go%s on %d lab hosts on %s, %d CPUs, medians of %d rounds (lowest to highest)\n\n",
+		b.version, b.hosts, on, runtime.NumCPU(), b.rounds)
+	table.print(os.Stdout)
+	return nil
+}

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gofleet/gofleet/controller/internal/lab"
+)
+
+//go:embed peers/deploy.py
+var pyinfraDeploy []byte
+
+//go:embed peers/install.yml
+var ansiblePlaybook []byte
+
+const (
+	deployKey   = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f bench"
+	profileText = "export PATH=/usr/local/go/bin:$PATH\n"
+)
+
+// peer is one way to do the job. A nil idle is not measured.
+type peer struct {
+	name          string
+	ours          bool
+	install, idle func(ctx context.Context, l *lab.Lab) error
+}
+
+// peers are gofleet first, then what it is compared with.
+func (b *bench) peers() []*peer {
+	zstd := b.apply("zstd")
+	gz := b.apply("gzip")
+	all := []*peer{
+		{name: "gofleet apply, zstd", ours: true, install: zstd, idle: zstd},
+		{name: "gofleet apply, the gzip file as it is", ours: true, install: gz, idle: gz},
+		{name: "ssh 'sudo tar -xz' / ssh sudo true", install: b.sshTar, idle: b.sshTrue},
+	}
+	if b.pyinfra != "" {
+		all = append(all, &peer{name: "pyinfra", install: b.runPyinfra, idle: b.runPyinfra})
+	}
+	if b.ansible != "" {
+		all = append(all, &peer{name: "ansible-playbook, tuned", install: b.runAnsible, idle: b.runAnsible})
+	}
+	return all
+}
+
+// prepare writes what the peers read, and warms gofleet's cache: making the
+// zstd form is a cost of once, printed apart.
+func (b *bench) prepare(ctx context.Context) (err error) {
+	if b.archive, err = filepath.Abs(b.archive); err != nil {
+		return err
+	}
+	name := filepath.Base(b.archive)
+	version, ok := strings.CutPrefix(name, "go")
+	if b.version, _, _ = strings.Cut(version, ".linux-"); !ok || b.version == version {
+		return fmt.Errorf("-archive %q is not named like a Go archive", name)
+	}
+	f, err := os.Open(b.archive)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return err
+	}
+	b.sha256 = fmt.Sprintf("%x", h.Sum(nil))
+	if b.work, err = os.MkdirTemp("", "gofleet-bench-"); err != nil {
+		return err
+	}
+	for file, content := range map[string][]byte{
+		"deploy.py": pyinfraDeploy, "install.yml": ansiblePlaybook, "profile.sh": []byte(profileText),
+	} {
+		if err := os.WriteFile(filepath.Join(b.work, file), content, 0o644); err != nil {
+			return err
+		}
+	}
+	return b.warm(ctx)
+}
+
+// measure takes a peer through an installation on fresh hosts and a second run.
+func (b *bench) measure(ctx context.Context, p *peer, t *table) (err error) {
+	c := lab.Config{Name: "bench", UpperDir: b.disk, Ephemeral: true}
+	for range b.hosts {
+		c.Hosts = append(c.Hosts, lab.HostConfig{})
+	}
+	l, err := lab.Up(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if downErr := l.Down(context.WithoutCancel(ctx)); err == nil {
+			err = downErr
+		}
+	}()
+	if err := timed(ctx, l, p, t, install, p.install); err != nil {
+		return err
+	}
+	return timed(ctx, l, p, t, idle, p.idle)
+}
+
+func timed(ctx context.Context, l *lab.Lab, p *peer, t *table, j job, do func(context.Context, *lab.Lab) error) error {
+	if do == nil {
+		return nil
+	}
+	begun := time.Now()
+	if err := do(ctx, l); err != nil {
+		return err
+	}
+	t.add(p, j, time.Since(begun))
+	return nil
+}
+
+// run runs a program, whose output is shown only if it fails.
+func run(cmd *exec.Cmd) error {
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", cmd.Path, err, out.Bytes())
+	}
+	return nil
+}
+
+// warm verifies the archive and makes its zstd form, before anything is timed.
+func (b *bench) warm(ctx context.Context) error {
+	begun := time.Now()
+	l, err := lab.Up(ctx, lab.Config{Name: "bench", Ephemeral: true, Hosts: []lab.HostConfig{{}}})
+	if err != nil {
+		return err
+	}
+	defer l.Down(context.WithoutCancel(ctx))
+	for _, encoding := range []string{"gzip", "zstd"} {
+		if err := b.apply(encoding)(ctx, l); err != nil {
+			return err
+		}
+	}
+	fmt.Printf("verifying the archive and making its zstd form, once: %.1f s with one host\n", time.Since(begun).Seconds())
+	return nil
+}
+
+// apply is gofleet itself.
+func (b *bench) apply(encoding string) func(context.Context, *lab.Lab) error {
+	return func(ctx context.Context, l *lab.Lab) error {
+		vars, err := json.Marshal(map[string]any{
+			"gofleet_go_version": b.version,
+			"gofleet_archives":   filepath.Dir(b.archive),
+			"gofleet_user":       map[string]any{"name": "deploy", "shell": "/bin/bash", "authorized_keys": []string{deployKey}},
+		})
+		if err != nil {
+			return err
+		}
+		return run(exec.CommandContext(ctx, b.gofleet, "apply", "-i", l.InventoryFile(), "-b",
+			"--uploads", fmt.Sprint(b.hosts), "--encoding", encoding, "-e", string(vars)))
+	}
+}
+
+// onAll runs ssh on every host at once.
+func onAll(ctx context.Context, l *lab.Lab, stdin string, command ...string) error {
+	var g errgroup.Group
+	for _, h := range l.Hosts {
+		g.Go(func() error {
+			cmd := l.SSH(ctx, lab.AdminUser, h, command...)
+			if stdin != "" {
+				f, err := os.Open(stdin)
+				if err != nil {
+					return err
+				}
+				defer f.Close()
+				cmd.Stdin = f
+			}
+			return run(cmd)
+		})
+	}
+	return g.Wait()
+}
+
+func (b *bench) sshTar(ctx context.Context, l *lab.Lab) error {
+	return onAll(ctx, l, b.archive, "sudo tar -xz -C /usr/local")
+}
+
+func (b *bench) sshTrue(ctx context.Context, l *lab.Lab) error {
+	return onAll(ctx, l, "", "sudo true")
+}
+
+func (b *bench) runPyinfra(ctx context.Context, l *lab.Lab) error {
+	var inventory strings.Builder
+	inventory.WriteString("hosts = [\n")
+	for _, h := range l.Hosts {
+		fmt.Fprintf(&inventory, "    (%q, {\"ssh_user\": %q, \"ssh_key\": %q, \"ssh_known_hosts_file\": %q, \"ssh_strict_host_key_checking\": \"yes\"}),\n",
+			h.Addr, lab.AdminUser, l.KeyFile(), l.KnownHostsFile())
+	}
+	inventory.WriteString("]\n")
+	file := filepath.Join(b.work, "inventory.py")
+	if err := os.WriteFile(file, []byte(inventory.String()), 0o644); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, b.pyinfra, "-y", file, filepath.Join(b.work, "deploy.py"))
+	cmd.Dir = b.work
+	cmd.Env = append(os.Environ(), "BENCH_VERSION="+b.version, "BENCH_ARCHIVE="+b.archive, "BENCH_SHA256="+b.sha256,
+		"BENCH_KEY="+deployKey, "BENCH_PROFILE="+filepath.Join(b.work, "profile.sh"))
+	return run(cmd)
+}
+
+func (b *bench) runAnsible(ctx context.Context, l *lab.Lab) error {
+	vars, err := json.Marshal(map[string]string{
+		"bench_version": b.version, "bench_archive": b.archive, "bench_sha256": b.sha256, "bench_key": deployKey,
+	})
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, b.ansible, "-i", l.InventoryFile(), "-f", "50", "-e", string(vars), filepath.Join(b.work, "install.yml"))
+	cmd.Env = append(os.Environ(), "ANSIBLE_PIPELINING=1", "ANSIBLE_NOCOLOR=1", "ANSIBLE_LOCALHOST_WARNING=0")
+	return run(cmd)
+}

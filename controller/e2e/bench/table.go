@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+	"time"
+)
+
+// job is what is measured of a peer.
+type job int
+
+const (
+	install job = iota // on fresh hosts
+	idle               // the same again: nothing to do
+	jobs
+)
+
+// table collects durations by peer and job.
+type table struct {
+	peers []*peer
+	times map[*peer]*[jobs][]time.Duration
+}
+
+func newTable(peers []*peer) *table {
+	t := &table{peers: peers, times: map[*peer]*[jobs][]time.Duration{}}
+	for _, p := range peers {
+		t.times[p] = new([jobs][]time.Duration)
+	}
+	return t
+}
+
+func (t *table) add(p *peer, j job, d time.Duration) {
+	t.times[p][j] = append(t.times[p][j], d)
+}
+
+// print writes the seconds of every peer, and gofleet's share of them.
+func (t *table) print(w io.Writer) {
+	tw := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(tw, "\tfirst install\tnothing to do\tgofleet installs in\tgofleet idles in")
+	var ours *peer
+	for _, p := range t.peers {
+		if ours == nil && p.ours {
+			ours = p
+		}
+	}
+	for _, p := range t.peers {
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", p.name,
+			spread(t.times[p][install]), spread(t.times[p][idle]),
+			t.ratio(ours, p, install), t.ratio(ours, p, idle))
+	}
+	tw.Flush()
+}
+
+// ratio is ours by the peer's, round by round, as a median.
+func (t *table) ratio(ours, p *peer, j job) string {
+	if ours == nil || ours == p {
+		return ""
+	}
+	a, b := t.times[ours][j], t.times[p][j]
+	if len(a) == 0 || len(a) != len(b) {
+		return ""
+	}
+	ratios := make([]float64, len(a))
+	for i := range a {
+		ratios[i] = a[i].Seconds() / b[i].Seconds()
+	}
+	slices.Sort(ratios)
+	return fmt.Sprintf("%.2f × its time", median(ratios))
+}
+
+func spread(ds []time.Duration) string {
+	if len(ds) == 0 {
+		return ""
+	}
+	s := make([]float64, len(ds))
+	for i, d := range ds {
+		s[i] = d.Seconds()
+	}
+	slices.Sort(s)
+	return fmt.Sprintf("%.2f s (%.2f–%.2f)", median(s), s[0], s[len(s)-1])
+}
+
+// median is that of a sorted, non-empty slice.
+func median(s []float64) float64 {
+	n := len(s)
+	if n%2 == 1 {
+		return s[n/2]
+	}
+	return (s[n/2-1] + s[n/2]) / 2
+}
