@@ -53,6 +53,7 @@ var becomeMethods = map[string]becomeMethod{
 		{"account validation failure", wire.KindBecomeDenied, "sudo does not accept the user's account", "is it locked or expired?"},
 		{"account management error", wire.KindBecomeDenied, "sudo does not accept the user's account", "is it locked or expired?"},
 		{"terminal is required", wire.KindBecomePassword, "sudo wants a password", hintAsk},
+		{"no valid sudoers", wire.KindBecomeDenied, "sudo cannot read its sudoers file", "run visudo -c on the host"},
 		{"syntax error", wire.KindBecomeDenied, "sudo cannot read its sudoers file", "run visudo -c on the host"},
 		{"parse error", wire.KindBecomeDenied, "sudo cannot read its sudoers file", "run visudo -c on the host"},
 	}},
