@@ -225,7 +225,7 @@ func listCommand(w *where) *cobra.Command {
 					fmt.Fprintf(cmd.OutOrStdout(), "%s\t%s\t%s\t%s\n", l.Name, h.Name, h.Addr, state)
 				}
 				if len(l.Hosts) == 0 {
-					fmt.Fprintf(cmd.OutOrStdout(), "%s\t-\t-\tcrashed\n", l.Name)
+					fmt.Fprintf(cmd.OutOrStdout(), "%s\t-\t-\tstarting, or crashed\n", l.Name)
 				}
 			}
 			return nil

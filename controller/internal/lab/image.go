@@ -50,6 +50,23 @@ func debianArch() string {
 	return runtime.GOARCH
 }
 
+// imageRoots returns the root filesystems that hosts stand on, by imageKey.
+func imageRoots(ctx context.Context, c Config) (map[string]string, error) {
+	roots := map[string]string{}
+	for _, h := range c.Hosts {
+		key := imageKey(h)
+		if roots[key] != "" {
+			continue
+		}
+		root, err := imageRoot(ctx, c, h)
+		if err != nil {
+			return nil, fmt.Errorf("host %s: %w", h.Name, err)
+		}
+		roots[key] = root
+	}
+	return roots, nil
+}
+
 // imageRoot returns the root filesystem that h stands on: "/" without an image,
 // else a directory in the cache, made first if it is not there. That takes
 // a minute or two, and for a foreign architecture ten.

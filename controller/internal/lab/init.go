@@ -69,15 +69,14 @@ func Main() {
 	say := os.NewFile(4, "status")
 	syscall.CloseOnExec(3)
 	syscall.CloseOnExec(4)
-	if err := boot(bufio.NewReader(os.NewFile(3, "orders")), say); err != nil {
-		fmt.Fprintf(say, "%s\n", strings.ReplaceAll(err.Error(), "\n", " "))
-		os.Exit(1)
-	}
-	os.Exit(0)
+	err := boot(bufio.NewReader(os.NewFile(3, "orders")), say)
+	fmt.Fprintf(say, "%s\n", strings.ReplaceAll(err.Error(), "\n", " "))
+	os.Exit(1)
 }
 
 // boot makes the machine around this process, starts the server in it and
-// reaps what dies until the namespace is killed.
+// reaps what dies until the namespace is killed: it returns only to say what
+// went wrong.
 func boot(orders *bufio.Reader, say *os.File) error {
 	var o bootOrder
 	line, err := orders.ReadBytes('\n')

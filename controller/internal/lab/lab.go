@@ -78,15 +78,18 @@ func Up(ctx context.Context, c Config) (_ *Lab, err error) {
 }
 
 func up(ctx context.Context, c Config, dir string) (*Lab, error) {
+	roots, err := imageRoots(ctx, c)
+	if err != nil {
+		return nil, err
+	}
 	l := &Lab{Name: c.Name, Dir: dir}
 	if err := l.makeDirs(c); err != nil {
 		return nil, err
 	}
-	var err error
 	if l.state.Slot, err = makeBridge(ctx, dir); err != nil {
 		return nil, err
 	}
-	if err := l.prepare(ctx, c); err != nil {
+	if err := l.prepare(c, roots); err != nil {
 		return nil, err
 	}
 	if err := l.start(ctx, l.Hosts); err != nil {
@@ -131,23 +134,14 @@ func (l *Lab) fs() string { return filepath.Join(l.Dir, "fs") }
 // mountSource is what /proc/mounts says of the lab's tmpfs.
 const mountSource = "gofleet-lab"
 
-// prepare lays out all hosts' files; nothing runs yet.
-func (l *Lab) prepare(ctx context.Context, c Config) error {
+// prepare lays out all hosts' files over the roots that imageRoots returned;
+// nothing runs yet.
+func (l *Lab) prepare(c Config, roots map[string]string) error {
 	var rsaKey keyPair
 	var authorized []byte
 	var g errgroup.Group
 	g.Go(func() (err error) { rsaKey, err = newKey("rsa", ""); return err })
 	g.Go(func() (err error) { authorized, err = makeClientKeys(filepath.Join(l.Dir, "keys")); return err })
-	roots := map[string]string{} // the root filesystem by image and architecture
-	for _, h := range c.Hosts {
-		if key := imageKey(h); roots[key] == "" {
-			root, err := imageRoot(ctx, c, h)
-			if err != nil {
-				return errors.Join(err, g.Wait())
-			}
-			roots[key] = root
-		}
-	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
