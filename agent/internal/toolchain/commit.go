@@ -62,14 +62,12 @@ func (s *Store) commit(ctx context.Context, st *Staged, hooks Hooks) error {
 	if link.Kind == LinkManaged && link.Dir == dir {
 		return s.replaceCurrent(ctx, st, m, hooks)
 	}
-	if err := s.install(st, m); err != nil {
-		return err
+	err = s.install(st, m)
+	if err == nil && hooks.Verify != nil {
+		err = hooks.Verify(ctx, dir)
 	}
-	if hooks.Verify == nil {
-		return nil
-	}
-	if err := hooks.Verify(ctx, dir); err != nil {
-		return errors.Join(err, s.remove(st.Release.Version))
+	if err != nil {
+		return errors.Join(err, s.remove(m.Version))
 	}
 	return nil
 }

@@ -54,7 +54,7 @@ func (u *Upload) Extract(ctx context.Context, received func(int64)) (*Staged, er
 	if err == nil {
 		return st, nil
 	}
-	err = hostError(fmt.Errorf("receive %s: %w", u.release.Name, err))
+	err = hostError(fmt.Errorf("receive %s: %w", u.release.Name, u.orFull(err)))
 	clean := func() error { return os.RemoveAll(filepath.Join(u.dir, treeName)) }
 	switch wire.AsError(err, "").Kind {
 	case wire.KindArchiveCorrupt, wire.KindArchiveUnsafe, wire.KindNoSpace:
@@ -64,6 +64,20 @@ func (u *Upload) Extract(ctx context.Context, received func(int64)) (*Staged, er
 		err = errors.Join(err, fmt.Errorf("remove what was staged: %w", cerr))
 	}
 	return nil, wire.AsError(err, wire.KindHost)
+}
+
+// orFull finds the cause of an upload that the controller gave up because the
+// disk was full, which only its own write has been told.
+func (u *Upload) orFull(err error) error {
+	const little = 64 << 10
+	var st unix.Statfs_t
+	if k := wire.AsError(err, "").Kind; k != wire.KindStopped && k != wire.KindTransfer {
+		return err
+	}
+	if unix.Statfs(u.dir, &st) != nil || st.Bavail*uint64(st.Bsize) > little {
+		return err
+	}
+	return &os.PathError{Op: "write", Path: u.file.Name(), Err: unix.ENOSPC}
 }
 
 func (u *Upload) extract(received func(int64)) (*Staged, error) {

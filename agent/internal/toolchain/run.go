@@ -74,8 +74,9 @@ func (r *runner) path() string {
 }
 
 // env is the whole environment of the go command: none of what root, the login
-// or the user's `go env -w` say, and nothing that could reach a network. HOME
-// is the work directory, so that nothing is left in the user's.
+// or the user's `go env -w` say, and nothing that could reach a network. There
+// is no HOME: nothing is left in the user's, and go has no place for telemetry,
+// whose process would go on after the command.
 func (r *runner) env() []string {
 	user := "root"
 	if r.as != nil {
@@ -83,7 +84,7 @@ func (r *runner) env() []string {
 	}
 	in := func(name string) string { return filepath.Join(r.work, name) }
 	return []string{
-		"PATH=" + r.path(), "HOME=" + r.work, "USER=" + user, "LOGNAME=" + user, "LC_ALL=C", "TMPDIR=" + r.work,
+		"PATH=" + r.path(), "USER=" + user, "LOGNAME=" + user, "LC_ALL=C", "TMPDIR=" + r.work,
 		"GOENV=off", "GOTOOLCHAIN=local", "GOPROXY=off", "GOSUMDB=off", "GOWORK=off", "GO111MODULE=on",
 		// An empty variable would leave the say to go.env.
 		"GOFLAGS=-p=" + strconv.Itoa(runtime.GOMAXPROCS(0)),
