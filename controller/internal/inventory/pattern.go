@@ -193,8 +193,7 @@ func compileTerm(expr string) (func(string) bool, error) {
 	if rest, ok := strings.CutPrefix(expr, "~"); ok {
 		re, err := regexp.Compile(`^(?:` + rest + `)`)
 		if err != nil {
-			var se interface{ Error() string } = err
-			return nil, (&Error{Msg: fmt.Sprintf("the pattern %s: %v", expr, se)}).
+			return nil, (&Error{Msg: fmt.Sprintf("the pattern %s: %v", expr, err)}).
 				hint("after ~ comes a regular expression; look-around and back references are not supported")
 		}
 		return re.MatchString, nil
