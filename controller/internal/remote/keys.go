@@ -56,30 +56,31 @@ func (k *keyFile) read() error {
 	if err != nil {
 		return err
 	}
-	if st.Mode().Perm()&0o077 != 0 && ownedByUs(st) {
-		return fmt.Errorf("others may read it (mode %04o); run chmod 600 %s", st.Mode().Perm(), k.path)
-	}
 	content, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
 	if err != nil {
 		return err
 	}
 	key, err := ssh.ParseRawPrivateKey(content)
 	var encrypted *ssh.PassphraseMissingError
-	switch {
-	case errors.As(err, &encrypted):
-		k.content, k.public = content, encrypted.PublicKey
-		if k.public == nil { // old PEM files hold no public key
-			k.public, _ = readPublicKey(k.path + ".pub")
-		}
-		return nil
-	case err != nil:
+	locked := errors.As(err, &encrypted)
+	if err != nil && !locked {
 		if pub, pubErr := readPublicKey(k.path); pubErr == nil {
 			k.public = pub // IdentityFile may name a public key whose private one the agent has
 			return nil
 		}
 		return fmt.Errorf("not a private key that gofleet can read: %w", err)
 	}
-	return k.use(key)
+	if st.Mode().Perm()&0o077 != 0 && ownedByUs(st) {
+		return fmt.Errorf("others may read it (mode %04o); run chmod 600 %s", st.Mode().Perm(), k.path)
+	}
+	if !locked {
+		return k.use(key)
+	}
+	k.content, k.public = content, encrypted.PublicKey
+	if k.public == nil { // old PEM files hold no public key
+		k.public, _ = readPublicKey(k.path + ".pub")
+	}
+	return nil
 }
 
 // use takes a decrypted key.

@@ -331,7 +331,7 @@ func (d *Dialer) resolveJumps(s *settings, t Target) error {
 		if err != nil {
 			return fmt.Errorf("%s: ProxyJump: %w", s.name, err)
 		}
-		if jt.Host == cmp.Or(t.Host, t.Name) {
+		if jt.Host == cmp.Or(t.Host, t.Name) && cmp.Or(jt.Port, s.port) == s.port {
 			continue // "Host *" with a ProxyJump matches the jump host too
 		}
 		jt.Name = "jump host " + jt.Host
