@@ -7,7 +7,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -24,8 +23,11 @@ const (
 	ruleHeader = "# Written by gofleet from gofleet_user.sudo; the next apply undoes changes.\n"
 )
 
-// alias is what sudoers takes for the name of an alias, ALL among them.
-var alias = regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`)
+// isAlias reports what sudoers takes for the name of an alias, ALL among them.
+func isAlias(name string) bool {
+	return name != "" && name[0] >= 'A' && name[0] <= 'Z' &&
+		strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
+}
 
 // rulePath is the file of a user's rule. sudo ignores files whose name has a
 // dot or ends in a tilde.
@@ -125,7 +127,7 @@ func (p *planner) staleRules(want *spec.User) error {
 
 // ruleText is the rule in the grammar of sudoers(5).
 func ruleText(user string, commands []string) (string, error) {
-	if alias.MatchString(user) {
+	if isAlias(user) {
 		return "", refused(fmt.Errorf("sudo takes the user name %s for an alias", user), "choose a name with lower-case letters, or set gofleet_user.sudo to none")
 	}
 	rules := make([]string, len(commands))

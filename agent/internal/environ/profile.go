@@ -3,9 +3,9 @@ package environ
 import (
 	"maps"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/gofleet/gofleet/agent/internal/hostfile"
 	"github.com/gofleet/gofleet/agent/spec"
@@ -58,14 +58,47 @@ unset gofleet_bin gofleet_path
 // quote makes one shell word of s, in which nothing is expanded.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-var (
-	secretLine = regexp.MustCompile(`(?im)^((?:export )?(?:` + regexp.QuoteMeta(shippedPrefix) + `)?\w*(?:TOKEN|SECRET|PASS|CREDENTIAL|KEY|AUTH)\w*=).*$`)
-	secretURL  = regexp.MustCompile(`(://)[^/@\s']*@`)
-)
+// secretWords in a variable's name say that its value is not to be shown.
+var secretWords = []string{"TOKEN", "SECRET", "PASS", "CREDENTIAL", "KEY", "AUTH"}
 
 // mask hides what may be a secret: values whose names say so, and the user part
 // of URLs.
 func mask(content []byte) string {
-	b := secretLine.ReplaceAll(content, []byte("${1}(not shown)"))
-	return string(secretURL.ReplaceAll(b, []byte("${1}(not shown)@")))
+	var b strings.Builder
+	for line := range strings.Lines(string(content)) {
+		text := strings.TrimSuffix(line, "\n")
+		if name, _, ok := strings.Cut(text, "="); ok && secretName(name) {
+			text = name + "=(not shown)"
+		}
+		b.WriteString(maskURL(text) + line[len(strings.TrimSuffix(line, "\n")):])
+	}
+	return b.String()
+}
+
+// secretName reports whether an assignment to what stands before its = may
+// carry a secret.
+func secretName(before string) bool {
+	name := strings.TrimPrefix(strings.TrimPrefix(before, "export "), shippedPrefix)
+	if strings.ContainsFunc(name, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+		return false
+	}
+	return slices.ContainsFunc(secretWords, func(w string) bool { return strings.Contains(strings.ToUpper(name), w) })
+}
+
+// maskURL hides the user part of every URL in a line.
+func maskURL(line string) string {
+	var b strings.Builder
+	for {
+		scheme, rest, ok := strings.Cut(line, "://")
+		b.WriteString(scheme)
+		if !ok {
+			return b.String()
+		}
+		b.WriteString("://")
+		if at := strings.IndexAny(rest, "@/ \t'"); at >= 0 && rest[at] == '@' {
+			b.WriteString("(not shown)")
+			rest = rest[at:]
+		}
+		line = rest
+	}
 }
