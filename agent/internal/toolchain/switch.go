@@ -2,7 +2,6 @@ package toolchain
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -204,7 +203,9 @@ func (s *Store) asidePath(version string) (string, error) {
 		version = "unknown"
 	}
 	var unique [4]byte
-	rand.Read(unique[:])
+	if _, err := unix.Getrandom(unique[:], 0); err != nil {
+		return "", fmt.Errorf("name the directory that is kept: %w", err)
+	}
 	name := version + "-" + hex.EncodeToString(unique[:])
 	var a, b unix.Stat_t
 	if err := errors.Join(unix.Lstat(s.Link, &a), unix.Stat(s.Root, &b)); err != nil {
