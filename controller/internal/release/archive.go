@@ -18,8 +18,9 @@ type Archive struct {
 	evidence Evidence
 	cache    cache
 
-	mu   sync.Mutex // held while the zstd form is made
-	zstd *Transfer
+	mu     sync.Mutex
+	zstd   *Transfer
+	making *making // of zstd, while it goes on
 }
 
 // Name is the file's name, without directories.
@@ -49,8 +50,16 @@ func (a *Archive) Tree() wire.Tree { return a.in.Tree }
 // Manifest is the text of the tree manifest; it must not be changed.
 func (a *Archive) Manifest() []byte { return a.in.text }
 
-// Close closes the file. Transfers must have ended.
+// Close closes the file. Transfers must have ended; a zstd form that is still
+// being made is abandoned.
 func (a *Archive) Close() error {
+	a.mu.Lock()
+	m := a.making
+	a.mu.Unlock()
+	if m != nil {
+		m.cancel()
+		<-m.done
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var err error

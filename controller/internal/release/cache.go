@@ -93,12 +93,46 @@ func (c cache) load(sha256sum string) *inspection {
 		return nil
 	}
 	in.text = text
+	c.used(sha256sum)
 	return in
+}
+
+// unused is how long an archive's entry stays that no run has asked for.
+const unused = 60 * 24 * time.Hour
+
+// used notes, once a day, that an archive's entry is still wanted.
+func (c cache) used(archive string) {
+	path := filepath.Join(c.entry(archive), "inspection")
+	if st, err := os.Stat(path); err == nil && c.now().Sub(st.ModTime()) > 24*time.Hour {
+		_ = os.Chtimes(path, c.now(), c.now())
+	}
+}
+
+// sweep removes entries that have not been used for long, and what a crash
+// left half made. What it cannot remove, the next sweep may.
+func (c cache) sweep() {
+	old := func(path string, age time.Duration) bool {
+		st, err := os.Stat(path)
+		return err == nil && c.now().Sub(st.ModTime()) > age
+	}
+	entries, _ := filepath.Glob(filepath.Join(c.dir, "archives", "*"))
+	for _, entry := range entries {
+		if old(filepath.Join(entry, "inspection"), unused) {
+			os.RemoveAll(entry)
+		}
+	}
+	halves, _ := filepath.Glob(filepath.Join(c.dir, "new", "*"))
+	for _, half := range halves {
+		if old(half, 24*time.Hour) {
+			os.Remove(half)
+		}
+	}
 }
 
 // store keeps the inspection, and that it is the one of the file with the
 // stamp. A file that was changed just now is not noted: see stamp.settled.
 func (c cache) store(s stamp, in *inspection) error {
+	c.sweep()
 	dir, err := c.sub("archives", in.SHA256)
 	if err != nil {
 		return err

@@ -2,8 +2,10 @@ package release
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -256,6 +258,57 @@ func TestAChangedArchiveIsNotRecompressed(t *testing.T) {
 	wantError(t, err, "was changed while gofleet ran")
 	if left, _ := filepath.Glob(filepath.Join(k.cache, "new", "*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// One caller that gives up does not take the form from the others.
+func TestTransferOutlivesItsFirstCaller(t *testing.T) {
+	k := newKnown(t)
+	a, err := k.open(false)
+	must(t, err)
+	gone, cancel := context.WithCancel(t.Context())
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	first := make(chan error)
+	go func() {
+		_, err := a.Transfer(gone, wire.Zstd, func(int64, int64) {
+			once.Do(func() { close(begun); <-goOn })
+		})
+		first <- err
+	}()
+	<-begun
+	cancel()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Errorf("the caller that gave up got %v", err)
+	}
+	if a.HasTransfer(wire.Zstd) {
+		t.Error("the form is there before it is made")
+	}
+	close(goOn)
+	x, err := a.Transfer(t.Context(), wire.Zstd, nil)
+	must(t, err)
+	contentOf(t, x)
+}
+
+func TestUnusedEntriesAreSwept(t *testing.T) {
+	k := newKnown(t)
+	a, err := k.open(true)
+	must(t, err)
+	c := cache{k.cache, func() time.Time { return time.Now().Add(unused / 2) }}
+	if c.load(a.SHA256()) == nil {
+		t.Fatal("the entry is not there")
+	}
+	c.now = func() time.Time { return time.Now().Add(unused + time.Hour) }
+	c.sweep()
+	if c.load(a.SHA256()) == nil {
+		t.Error("an entry that was used in between is gone")
+	}
+	c.now = func() time.Time { return time.Now().Add(3 * unused) }
+	half := filepath.Join(k.cache, "new", "zstd-1")
+	must(t, os.WriteFile(half, nil, 0o600))
+	c.sweep()
+	if _, err := os.Stat(half); err == nil || c.load(a.SHA256()) != nil {
+		t.Error("old things were kept")
 	}
 }
 

@@ -175,7 +175,7 @@ func openPart(part string, have, limit int64, resp *http.Response) (f *os.File, 
 func request(ctx context.Context, client *http.Client, url string, have int64, tag string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return nil, err
+		return nil, errors.New("the URL is malformed") // and err would show all of it
 	}
 	// Transparent decompression would change both length and content.
 	req.Header.Set("Accept-Encoding", "identity")

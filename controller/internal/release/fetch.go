@@ -105,10 +105,12 @@ func newFetcher(o FetchOptions) (*fetcher, error) {
 	if !slices.Contains([]string{FromAuto, FromGoDev, FromProxy}, o.Source) {
 		return nil, fmt.Errorf("fetch: unknown source %q: there are %s, %s and %s", o.Source, FromAuto, FromGoDev, FromProxy)
 	}
-	if o.To == "" {
-		o.To = "."
+	to, err := filepath.Abs(o.To) // "" is the working directory
+	if err == nil {
+		o.To = to
+		err = os.MkdirAll(to, 0o755)
 	}
-	if err := os.MkdirAll(o.To, 0o755); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("fetch: %w", err)
 	}
 	if o.Client == nil {

@@ -143,13 +143,15 @@ func TestNoByteOfEvidenceIsFree(t *testing.T) {
 
 // FuzzParseProof: whatever is accepted is written the same way.
 func FuzzParseProof(f *testing.F) {
-	text, err := os.ReadFile("testdata/go1.26.8.linux-amd64.module.tar.gz.evidence")
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(text)
+	p := Proof{File: "go1.26.8.linux-amd64.tar.gz", H1: "h1:x", ID: 7, Record: "a b h1:x\n", Head: "head\n\n— x y\n",
+		Tiles: map[string][]byte{"tile/8/0/000.p/1": make([]byte, 32)}}
+	f.Add(p.Encode())
 	f.Add([]byte(evidenceFormat + "\nfile x\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
+		// The sum would stop nearly everything that a fuzzer makes up.
+		if body, _, err := cutSum(text); err == nil {
+			text = fmt.Appendf(bytes.Clone(body), "sha256 %x\n", sha256.Sum256(body))
+		}
 		if p, err := ParseProof(text); err == nil && !bytes.Equal(p.Encode(), text) {
 			t.Error("accepted in two forms")
 		}

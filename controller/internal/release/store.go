@@ -228,7 +228,7 @@ func (s *Store) inspect(ctx context.Context, f *os.File, name Name) (*inspection
 		return nil, nil, err
 	}
 	if !st.Mode().IsRegular() {
-		return nil, nil, &RefusedError{File: f.Name(), Reason: "it is not a regular file"}
+		return nil, nil, &RefusedError{File: f.Name(), Reason: "it is not a regular file", Hint: "put the archive itself there"}
 	}
 	before, err := stampOf(f)
 	if err != nil {
