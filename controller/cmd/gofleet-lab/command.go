@@ -30,7 +30,9 @@ Debian image. It needs root on Linux, openssh-server, sudo and iproute2.
 
 Every host has the users admin (sudo without a password), ops (sudo with the
 password ` + lab.SudoPassword + `), plain (no sudo) and root; all take the lab's key.
-The hosts reach one another and this machine, and nothing else.`,
+The hosts reach one another and this machine, and nothing else.
+
+Without root, gofleet-lab sim serves simpler hosts inside its own process.`,
 		Example: `  gofleet-lab up 3
   gofleet apply -i $(gofleet-lab inventory --path) -b
   gofleet-lab exec h2 ps ax
@@ -40,7 +42,7 @@ The hosts reach one another and this machine, and nothing else.`,
 	}
 	root.PersistentFlags().StringVar(&w.dir, "dir", lab.DefaultDir, "where the state of labs is kept")
 	root.PersistentFlags().StringVar(&w.name, "name", "default", "the lab's name; several may be up")
-	root.AddCommand(upCommand(&w), inventoryCommand(&w), execCommand(&w), rebootCommand(&w), listCommand(&w), downCommand(&w))
+	root.AddCommand(upCommand(&w), inventoryCommand(&w), execCommand(&w), rebootCommand(&w), listCommand(&w), downCommand(&w), simCommand())
 	return root
 }
 
