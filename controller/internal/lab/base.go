@@ -77,6 +77,7 @@ func clean(l *layer) error {
 	}{
 		{"/home", 0o755}, {"/root", 0o700}, {"/tmp", 0o777 | fs.ModeSticky}, {"/var/tmp", 0o777 | fs.ModeSticky},
 		{"/opt", 0o755}, {"/srv", 0o755}, {"/mnt", 0o755}, {"/media", 0o755}, {"/run", 0o755},
+		{"/var/log", 0o755}, {"/var/cache", 0o755}, // where this machine writes while the host is looked at
 		{"/usr/local", 0o755}, {"/etc/ssh/sshd_config.d", 0o755},
 	} {
 		if err := l.empty(d.path, d.mode); err != nil {
@@ -99,13 +100,12 @@ func clean(l *layer) error {
 	if err := l.hideAll(
 		"/usr/bin/go", "/usr/bin/gofmt", "/usr/lib/go", "/usr/lib/go-*", "/usr/share/go-*",
 		"/etc/profile.d/gofleet*", "/etc/profile.d/*go*.sh", "/etc/sudoers.d/gofleet*",
-		"/etc/ssh/ssh_host_*", "/var/lib/gofleet*", "/var/cache/gofleet*", "/var/cache/apt/archives/*.deb",
+		"/etc/ssh/ssh_host_*", "/var/lib/gofleet*",
 	); err != nil {
 		return err
 	}
 	for path, content := range map[string]string{
 		"/etc/resolv.conf": "", "/etc/fstab": "", "/etc/environment": "",
-		"/etc/mailname": "lab\n",
 	} {
 		if err := l.write(path, []byte(content), 0o644, 0, 0); err != nil {
 			return err

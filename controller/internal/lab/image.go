@@ -106,12 +106,17 @@ func imageRoot(ctx context.Context, c Config, h HostConfig) (string, error) {
 	return root, nil
 }
 
+// native tells whether this machine's processor runs arch.
+func native(arch string) bool {
+	return arch == debianArch() || arch == "i386" && debianArch() == "amd64"
+}
+
 // canRun tells why an image is not to be had on this machine.
 func canRun(image, arch string) error {
 	if !slices.Contains(images, image) {
 		return fmt.Errorf("unknown image %q: there are %s", image, strings.Join(images, ", "))
 	}
-	if arch == debianArch() || arch == "i386" && debianArch() == "amd64" {
+	if native(arch) {
 		return nil
 	}
 	entry, ok := emulators[arch]

@@ -18,9 +18,18 @@ func (l *Lab) Inventory() []byte {
 	fmt.Fprintf(&b, "  hosts:\n")
 	for _, h := range l.Hosts {
 		fmt.Fprintf(&b, "    %s:\n      ansible_host: %s\n", h.Name, h.Addr)
-		if h.Config.Musl {
-			fmt.Fprintf(&b, "      ansible_user: root\n")
+		if user := h.Config.login(); user != AdminUser {
+			fmt.Fprintf(&b, "      ansible_user: %s\n", user)
 		}
 	}
 	return b.Bytes()
+}
+
+// login is who can do everything on the host: root where sudo does not work, for
+// lack of it or because an emulated program is not setuid.
+func (h HostConfig) login() string {
+	if h.Musl || h.Arch != "" && !native(h.Arch) {
+		return "root"
+	}
+	return AdminUser
 }

@@ -96,7 +96,9 @@ func (c check) run(t *testing.T, l *Lab, h *Host) {
 	if c.stdin != "" {
 		cmd.Stdin = strings.NewReader(c.stdin)
 	}
+	began := time.Now()
 	out, err := cmd.CombinedOutput()
+	t.Logf("%.2f s: %s@%s %s", time.Since(began).Seconds(), c.user, h.Name, c.command)
 	if (err != nil) != c.fails {
 		t.Errorf("%s@%s %s: %v", c.user, h.Name, c.command, err)
 	}
@@ -501,5 +503,15 @@ func TestUpFails(t *testing.T) {
 	}
 	if hosts, err := livingHosts(filepath.Join(dir, "default")); err != nil || len(hosts) > 0 {
 		t.Errorf("hosts still run: %v, %v", hosts, err)
+	}
+}
+
+func TestPurge(t *testing.T) {
+	needRoot(t)
+	cmd := exec.CommandContext(testContext(t), "/proc/self/exe")
+	cmd.Env = append(os.Environ(), purgingEnv+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
 	}
 }

@@ -4,7 +4,9 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,7 +26,58 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashingEnv); dir != "" {
 		os.Exit(crashing(dir))
 	}
+	if os.Getenv(purgingEnv) != "" {
+		if err := purging(context.Background()); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
+}
+
+// purgingEnv makes the test binary a program that purges what it started. Its
+// namespaces are its own, so that other labs on the machine survive.
+const purgingEnv = "GOFLEET_LAB_TEST_PURGING"
+
+func purging(ctx context.Context) error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	if err := errors.Join(
+		unmountBelow(""), // other labs', in this namespace only
+		unix.Mount("proc", "/proc", "proc", 0, ""),
+		unix.Mount("tmpfs", "/run", "tmpfs", 0, ""),
+	); err != nil {
+		return err
+	}
+	for _, c := range []Config{{Name: "a"}, {Name: "b", Dir: "/run/elsewhere"}} {
+		c.Hosts = make([]HostConfig, 1)
+		if _, err := Up(ctx, c); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(os.Remove("/run/elsewhere/b/state.json"), Purge(ctx)); err != nil {
+		return err
+	}
+	left, err := initProcesses()
+	if err != nil || len(left) > 0 {
+		return fmt.Errorf("processes left: %v, %w", left, err)
+	}
+	links, err := net.Interfaces()
+	if err != nil || len(links) != 1 {
+		return fmt.Errorf("links left: %v, %w", links, err)
+	}
+	mounts, err := mountsBelow("/run", "")
+	if err != nil || len(mounts) > 0 {
+		return fmt.Errorf("mounts left: %v, %w", mounts, err)
+	}
+	for _, dir := range []string{DefaultDir, "/run/elsewhere/b"} {
+		if _, err := os.Stat(dir); err == nil {
+			return fmt.Errorf("%s is left", dir)
+		}
+	}
+	return nil
 }
 
 // crashing starts a lab, says so, and waits to be killed.

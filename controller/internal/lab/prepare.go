@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -34,6 +35,10 @@ func prepareHost(h HostConfig, d hostDirs, rsaKey keyPair) ([]ssh.PublicKey, []m
 		return nil, nil, err
 	}
 	if err := l.write("/etc/hostname", []byte(h.Name+"\n"), 0o644, 0, 0); err != nil {
+		return nil, nil, err
+	}
+	id := sha256.Sum256([]byte(d.upper))
+	if err := l.write("/etc/machine-id", fmt.Appendf(nil, "%x\n", id[:16]), 0o444, 0, 0); err != nil {
 		return nil, nil, err
 	}
 	if err := writeSSHD(l, h); err != nil {
