@@ -1,0 +1,255 @@
+//go:build linux
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/gofleet/gofleet/controller/internal/lab"
+)
+
+// cmdLab starts the hosts of the script: lab HOST[:OPTION,OPTION...]...
+//
+// Options are those of gofleet-lab. It writes inventory.yaml, in which hosts
+// are in the group lab and log in as admin, and known_hosts, which gofleet may
+// add to; $KEYS has the keys, and $HOST the address of each host.
+func cmdLab(ts *testscript.TestScript, neg bool, args []string) {
+	s := of(ts)
+	if neg || len(args) == 0 || s.lab != nil {
+		usage(ts, "lab HOST[:OPTION,OPTION...]..., once")
+	}
+	c := lab.Config{Name: "e2e", Dir: filepath.Join(built.dir, "labs", ts.Name()), Ephemeral: true}
+	for _, a := range args {
+		name, options, _ := strings.Cut(a, ":")
+		h := lab.HostConfig{Name: name}
+		for option := range strings.SplitSeq(options, ",") {
+			if option != "" {
+				ts.Check(h.Set(option))
+			}
+		}
+		c.Hosts = append(c.Hosts, h)
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, 2*time.Minute)
+	defer cancel()
+	l, err := lab.Up(ctx, c)
+	ts.Check(err)
+	s.lab = l
+	ts.Defer(func() {
+		if err := l.Down(context.Background()); err != nil {
+			ts.Fatalf("end the lab: %v", err)
+		}
+	})
+	known, err := os.ReadFile(l.KnownHostsFile())
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs("known_hosts"), known, 0o600))
+	ts.Setenv("KEYS", filepath.Dir(l.KeyFile()))
+	ts.Setenv("KNOWN", ts.MkAbs("known_hosts"))
+	for _, h := range l.Hosts {
+		ts.Setenv(strings.ReplaceAll(h.Name, "-", "_"), h.Addr)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs("inventory.yaml"), inventory(l, ts.MkAbs("known_hosts")), 0o644))
+}
+
+func inventory(l *lab.Lab, known string) []byte {
+	var b strings.Builder
+	fmt.Fprintf(&b, `all:
+  vars:
+    ansible_user: %s
+    ansible_ssh_private_key_file: %s
+    ansible_ssh_common_args: -o UserKnownHostsFile=%s -o IdentitiesOnly=yes
+    gofleet_archives: %s
+  children:
+    lab:
+      hosts:
+`, lab.AdminUser, l.KeyFile(), known, built.archive)
+	for _, h := range l.Hosts {
+		fmt.Fprintf(&b, "        %s:\n          ansible_host: %s\n", h.Name, h.Addr)
+		if h.Config.Musl { // it has no sudo
+			fmt.Fprintf(&b, "          ansible_user: root\n")
+		}
+	}
+	return []byte(b.String())
+}
+
+func (s *script) host(ts *testscript.TestScript, name string) *lab.Host {
+	if s.lab == nil {
+		ts.Fatalf("no lab is up")
+	}
+	h := s.lab.Host(name)
+	if h == nil {
+		ts.Fatalf("there is no host %s", name)
+	}
+	return h
+}
+
+// cmdSSH runs a command over the real ssh client: ssh USER@HOST COMMAND
+func cmdSSH(ts *testscript.TestScript, neg bool, args []string) {
+	user, name, ok := strings.Cut(append(args, "")[0], "@")
+	if !ok || len(args) != 2 {
+		usage(ts, "ssh USER@HOST COMMAND")
+	}
+	s := of(ts)
+	run(ts, neg, s.lab.SSH(s.ctx, user, s.host(ts, name), args[1]).Args...)
+}
+
+// cmdRoot runs a command as root on a host, not through SSH:
+// root HOST COMMAND
+func cmdRoot(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		usage(ts, "root HOST COMMAND")
+	}
+	s := of(ts)
+	run(ts, neg, s.asRoot(ts, args[0], args[1])...)
+}
+
+func (s *script) asRoot(ts *testscript.TestScript, host, command string) []string {
+	cmd, err := s.host(ts, host).Command(s.ctx, "sh", "-c", command)
+	ts.Check(err)
+	argv := append([]string{"env", "-i"}, cmd.Env...)
+	return append(argv, cmd.Args...)
+}
+
+// cmdHost does something to a host as a machine:
+// host cut|restore|reboot|kill-sshd|start-sshd|drop HOST
+func cmdHost(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		usage(ts, "host ACT HOST")
+	}
+	s := of(ts)
+	h := s.host(ts, args[1])
+	acts := map[string]func(context.Context) error{
+		"cut": h.CutNetwork, "restore": h.RestoreNetwork, "reboot": h.Reboot,
+		"kill-sshd": h.KillSSHD, "start-sshd": h.StartSSHD, "drop": h.DropSessions,
+	}
+	act := acts[args[0]]
+	if act == nil {
+		usage(ts, "host "+strings.Join(slices.Sorted(maps.Keys(acts)), "|")+" HOST")
+	}
+	ts.Check(act(s.ctx))
+}
+
+// markFile is what `untouched` looks for newer files than.
+const markFile = "/var/tmp/e2e-mark"
+
+// cmdMark remembers what is on hosts: mark HOST...
+func cmdMark(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		usage(ts, "mark HOST...")
+	}
+	s := of(ts)
+	for _, name := range args {
+		h := s.host(ts, name)
+		_, err := h.Exec(s.ctx, "touch", markFile)
+		ts.Check(err)
+		s.marks[name], err = written(h)
+		ts.Check(err)
+	}
+}
+
+// traces are what any login and any use of sudo leaves on a host: logs, sudo's
+// memory of who was lectured, and the times of the directories in which they
+// come and go.
+var traces = regexp.MustCompile(`^/(` + strings.Join([]string{
+	`var/log(/.*)?`, `run/utmp`, `run/sudo(/.*)?`, `var/lib/sudo(/.*)?`, `run/systemd/.*`,
+	`run`, `tmp`, `var/tmp`, // their times: the agent's own directory came and went
+	regexp.QuoteMeta(strings.TrimPrefix(markFile, "/")),
+}, "|") + `)$`)
+
+// cmdUntouched proves that since `mark` nothing on the hosts was made, changed
+// or removed but for traces: untouched HOST...
+func cmdUntouched(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) == 0 {
+		usage(ts, "[!] untouched HOST...")
+	}
+	s := of(ts)
+	for _, name := range args {
+		h := s.host(ts, name)
+		if s.marks[name] == nil {
+			ts.Fatalf("mark %s first", name)
+		}
+		// Every filesystem but those that are made of air.
+		out, err := h.Exec(s.ctx, "find", "/", "(", "-path", "/proc", "-o", "-path", "/sys", "-o", "-path", "/dev", ")", "-prune",
+			"-o", "(", "-newer", markFile, "-o", "-cnewer", markFile, ")", "-print")
+		ts.Check(err)
+		var changed []string
+		for path := range strings.Lines(string(out)) {
+			if path = strings.TrimSpace(path); !traces.MatchString(path) {
+				changed = append(changed, "newer: "+path)
+			}
+		}
+		now, err := written(h)
+		ts.Check(err)
+		for path, was := range s.marks[name] {
+			if is, ok := now[path]; !traces.MatchString(path) && is != was {
+				changed = append(changed, fmt.Sprintf("%s was %s, is %s (there: %t)", path, was, is, ok))
+			}
+		}
+		for path := range now {
+			if _, ok := s.marks[name][path]; !ok && !traces.MatchString(path) {
+				changed = append(changed, "new: "+path)
+			}
+		}
+		if len(changed) > 0 != neg {
+			slices.Sort(changed)
+			ts.Fatalf("changed on %s:%s", name, lines(changed[:min(len(changed), 40)]))
+		}
+	}
+}
+
+// written lists what a host has written since it was made: its overlay's
+// upper directory, with mode, size and times.
+func written(h *lab.Host) (map[string]string, error) {
+	all := map[string]string{}
+	err := filepath.WalkDir(h.UpperDir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		st := info.Sys().(*syscall.Stat_t)
+		all[strings.TrimPrefix(path, h.UpperDir)] = fmt.Sprintf("%v %d:%d %d bytes, %d.%09d", info.Mode(), st.Uid, st.Gid, st.Size, st.Mtim.Sec, st.Mtim.Nsec)
+		return nil
+	})
+	delete(all, "")
+	return all, err
+}
+
+// cmdAwait waits until a file that the host has written has that many bytes:
+// await HOST GLOB BYTES
+func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		usage(ts, "await HOST GLOB BYTES")
+	}
+	s := of(ts)
+	var size int64
+	_, err := fmt.Sscan(args[2], &size)
+	ts.Check(err)
+	pattern := filepath.Join(s.host(ts, args[0]).UpperDir, args[1])
+	for end := time.Now().Add(time.Minute); ; {
+		files, err := filepath.Glob(pattern)
+		ts.Check(err)
+		for _, f := range files {
+			if st, err := os.Stat(f); err == nil && st.Size() >= size {
+				return
+			}
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("%s has not %d bytes within a minute", args[1], size)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
