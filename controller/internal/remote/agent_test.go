@@ -21,7 +21,7 @@ func TestMainWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := session.Hello
-	if h.UID != 0 || h.LoginUID != 6001 || h.Cached || h.Protocol != wire.Protocol || h.Agent != "test /usr/local/lib/gofleet" {
+	if h.UID != 0 || h.LoginUID != 6001 || h.Cached || h.Protocol != wire.Protocol || h.Agent != "test" {
 		t.Errorf("hello is %+v", h)
 	}
 	if p, ok := session.Probe.Platform(); !ok || p != h.Platform || session.Probe.Libc == "" {

@@ -41,8 +41,8 @@ var setters = map[string]setter{
 	"hostname":              func(o *options, a []string) error { o.hostName = a[0]; return nil },
 	"user":                  func(o *options, a []string) error { o.user = a[0]; return nil },
 	"hostkeyalias":          func(o *options, a []string) error { o.hostKeyAlias = a[0]; return nil },
-	"identityfile":          func(o *options, a []string) error { o.identityFiles = append(o.identityFiles, a[0]); return nil },
-	"certificatefile":       func(o *options, a []string) error { o.certificates = append(o.certificates, a[0]); return nil },
+	"identityfile":          func(o *options, a []string) error { return addFile(&o.identityFiles, a[0]) },
+	"certificatefile":       func(o *options, a []string) error { return addFile(&o.certificates, a[0]) },
 	"identityagent":         func(o *options, a []string) error { o.identityAgent = a[0]; return nil },
 	"userknownhostsfile":    func(o *options, a []string) error { o.knownHosts = a; return nil },
 	"globalknownhostsfile":  func(o *options, a []string) error { o.globalKnownHosts = a; return nil },
@@ -136,6 +136,14 @@ func (o *options) mark(keyword string) {
 		o.seen = map[string]bool{}
 	}
 	o.seen[keyword] = true
+}
+
+// addFile adds a file once: a second pass over the configuration finds it again.
+func addFile(files *[]string, f string) error {
+	if !slices.Contains(*files, f) {
+		*files = append(*files, f)
+	}
+	return nil
 }
 
 func setPort(o *options, a []string) error {

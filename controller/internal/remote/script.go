@@ -110,7 +110,7 @@ if command -v sha256sum >/dev/null 2>&1; then g=$(sha256sum <"$f")
 elif command -v openssl >/dev/null 2>&1; then g=$(openssl dgst -sha256 -r <"$f")
 elif command -v shasum >/dev/null 2>&1; then g=$(shasum -a 256 <"$f")
 else set -- $(wc -c <"$f"); g=$1; h=$n; fi
-if [ "${g%% *}" != "$h" ]; then gone; echo "$M corrupt"; exit 1; fi
+[ "${g%% *}" = "$h" ] || { gone; echo "$M corrupt"; exit 1; }
 "$f" serve --marker "$M" --login-uid "$L" --temp "$d"
 x=$?
 case $x in 126|127|129|1[3-9]?|2??) gone; echo "$M died $x";; esac

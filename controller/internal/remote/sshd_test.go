@@ -120,13 +120,14 @@ func startSSHD(t *testing.T, o sshdOptions) *sshd {
 	if o.listen == "" {
 		o.listen = "127.0.0.1"
 	}
-	config := fmt.Sprintf("Port %d\nListenAddress %s\nPidFile none\nStrictModes no\nUsePAM no\nLogLevel VERBOSE\nAuthorizedKeysFile %s/authorized_keys\n%s\n", s.port, o.listen, dir, o.config)
+	config := fmt.Sprintf("Port %d\nListenAddress %s\nPidFile none\nStrictModes no\nUsePAM no\nLogLevel VERBOSE\n%s", s.port, o.listen, authorizedKeys(dir, o.config))
 	for _, k := range hostKeyTypes {
 		config += "HostKey " + filepath.Join(keys(t), "host_"+k) + "\n"
 	}
 	if !strings.Contains(o.config, "Subsystem") {
 		config += "Subsystem sftp internal-sftp\n"
 	}
+	config += o.config + "\n" // last, so that it may hold a Match
 	s.write("sshd_config", config)
 	var authorized []byte
 	for _, k := range hostKeyTypes {
@@ -300,6 +301,13 @@ func chmod(t *testing.T, file string, mode os.FileMode) {
 	}
 }
 
+func chown(t *testing.T, file string, id int) {
+	t.Helper()
+	if err := os.Chown(file, id, id); err != nil {
+		t.Fatal(err)
+	}
+}
+
 type builtAgent struct {
 	Binary
 	path string
@@ -391,4 +399,22 @@ func program(t *testing.T, text string) Binary {
 	}
 	sum := sha256.Sum256([]byte(text))
 	return Binary{Platform: spec.Platform{OS: "linux", Arch: runtime.GOARCH}, SHA256: hex.EncodeToString(sum[:]), Size: int64(len(text)), Gzip: gz.Bytes()}
+}
+
+// buildProgram builds a static program of testdata.
+func buildProgram(t *testing.T, pkg, out string) {
+	t.Helper()
+	cmd := exec.Command("go", "build", "-trimpath", "-o", out, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if msg, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", pkg, err, msg)
+	}
+}
+
+// authorizedKeys is the users' keys, unless config says otherwise: sshd takes the first.
+func authorizedKeys(dir, config string) string {
+	if strings.Contains(config, "AuthorizedKeysFile") {
+		return ""
+	}
+	return "AuthorizedKeysFile " + dir + "/authorized_keys\n"
 }

@@ -139,14 +139,24 @@ func TestLoginShells(t *testing.T) {
 				setup = "cp " + "$(command -v busybox) /usr/local/bin/ash"
 			}
 			s := startSSHD(t, sshdOptions{shell: path, setup: setup})
-			for _, become := range []*Become{nil, {}} {
-				target := s.target("admin")
+			// The words arrive as they are: the agent starts from root's parent.
+			parent := filepath.Join(s.home, filepath.Dir(root))
+			if err := os.MkdirAll(parent, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			chown(t, parent, 6003)
+			for _, become := range []*Become{nil, {User: "guest"}} {
+				target := s.target("guest")
+				if become != nil {
+					target = s.target("admin")
+				}
 				target.Become = become
-				l := launchOf(t)
-				l.Root = root
-				session := start(t, s.dial(target), l)
-				if session.Hello.Agent != "test "+root || session.Hello.LoginUID != 6001 {
-					t.Errorf("hello is %+v", session.Hello)
+				session := start(t, s.dial(target), launchOf2(t, s.home+root))
+				if got := ask(t, session, "temp"); !strings.HasPrefix(got, parent+"/.gofleet-") {
+					t.Errorf("started from %s, not in %s", got, parent)
+				}
+				if h := session.Hello; h.UID != 6003 || become == nil && h.LoginUID != 6003 || become != nil && h.LoginUID != 6001 {
+					t.Errorf("hello is %+v", h)
 				}
 				session.Close()
 			}
@@ -329,6 +339,7 @@ func TestAgentThatCannotRun(t *testing.T) {
 	}
 }
 
+// launchOf2 is launchOf with another gofleet_root.
 func launchOf2(t *testing.T, root string) Launch {
 	l := launchOf(t)
 	l.Root = root

@@ -25,7 +25,6 @@ func main() {
 	login := fs.Int("login-uid", -1, "")
 	temp := fs.String("temp", "", "")
 	cached := fs.Bool("cached", false, "")
-	root := fs.String("root", "", "")
 	fs.Parse(os.Args[2:])
 	if *temp != "" {
 		exe, _ := os.Executable()
@@ -35,7 +34,7 @@ func main() {
 		}
 		os.RemoveAll(*temp)
 	}
-	hello, _ := json.Marshal(wire.Hello{Protocol: wire.Protocol, Agent: "test " + *root, PID: os.Getpid(), UID: os.Getuid(), LoginUID: *login,
+	hello, _ := json.Marshal(wire.Hello{Protocol: wire.Protocol, Agent: "test", PID: os.Getpid(), UID: os.Getuid(), LoginUID: *login,
 		Cached: *cached, Platform: spec.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}})
 	fmt.Printf("%s hello %s\n", *marker, hello)
 	in := bufio.NewScanner(os.Stdin)
