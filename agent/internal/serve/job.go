@@ -208,7 +208,7 @@ func (j *job) finish(ctx context.Context, err error) {
 	r.Changed = len(r.Actions) > 0
 	r.Seconds = j.clock.stop()
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil && ctx.Err() != nil {
+		if cause := context.Cause(ctx); cause != nil && wire.AsError(err, "").Kind != wire.KindNoSpace {
 			err = cause
 		}
 		r.Error = wire.AsError(err, wire.KindHost)

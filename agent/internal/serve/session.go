@@ -42,11 +42,17 @@ type sink interface {
 	Append(r io.Reader, n int64) error
 }
 
+// events takes what the agent has to say: the connection, or whoever plays the
+// controller in this process.
+type events interface {
+	Write(v any) error
+}
+
 // session is one connection: it reads commands in a goroutine of its own, and
 // writes events.
 type session struct {
 	in    *wire.Reader
-	out   *wire.Writer
+	out   events
 	tasks chan wire.Task
 	sends chan wire.Transfer
 

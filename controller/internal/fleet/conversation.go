@@ -14,6 +14,9 @@ import (
 // pingEvery is how often an agent hears from us; it gives up after 60 s.
 const pingEvery = 10 * time.Second
 
+// reportWithin is how long an agent may take to report after a failed upload.
+const reportWithin = 10 * time.Second
+
 // zstdFrom is the number of hosts from which making a zstd form pays on a run
 // that finds none in the cache.
 const zstdFrom = 4
@@ -136,6 +139,8 @@ func (c *conversation) converse(ctx context.Context) (*wire.Report, error) {
 		}
 	}()
 
+	var failed error              // of the upload
+	var lastWord <-chan time.Time // the agent has until then to report about it
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
 	stop := c.Stop
@@ -148,15 +153,19 @@ func (c *conversation) converse(ctx context.Context) (*wire.Report, error) {
 		select {
 		case e := <-events:
 			if e.Report != nil {
-				return e.Report, nil
+				return c.final(e.Report, failed)
 			}
 			if err := c.event(ctx, e, up); err != nil {
 				return nil, err
 			}
-		case err := <-up.done:
-			// The agent abandons what it has when the connection closes; a
-			// report of its own would tell less than our error.
-			return nil, err
+		case failed = <-up.done:
+			// Asked to stop, the agent abandons what it has and reports.
+			if err := c.out.Write(wire.Command{Stop: true}); err != nil {
+				return nil, failed
+			}
+			lastWord = time.After(reportWithin)
+		case <-lastWord:
+			return nil, failed
 		case err := <-broken:
 			if errors.Is(err, io.EOF) {
 				err = errors.New("it ended without a report")
@@ -175,6 +184,15 @@ func (c *conversation) converse(ctx context.Context) (*wire.Report, error) {
 			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+// final is the agent's report, unless the upload's own error tells more: of a
+// failed write, SFTP says no reason, but the agent sees a full disk.
+func (c *conversation) final(r *wire.Report, failed error) (*wire.Report, error) {
+	if failed != nil && (r.Error == nil || r.Error.Kind == wire.KindStopped) {
+		return nil, failed
+	}
+	return r, nil
 }
 
 // event handles one event that is not the report.
