@@ -5,30 +5,40 @@ SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
+# .ci/setup puts a Go there if this machine has none.
+export PATH := $(CURDIR)/.cache/go/bin:$(PATH):/usr/local/go/bin
+
 GO       ?= go
 BIN      := $(CURDIR)/bin
-CACHE    ?= $(CURDIR)/.cache
 EMBED    := controller/internal/agents/bin
-# The platforms that agents are built for, as Go archives spell them.
-PLATFORMS := linux-amd64 linux-arm64 linux-386 linux-armv6l linux-ppc64le linux-s390x linux-riscv64
+# The platforms that agents are built for, as Go archives spell them. Fewer
+# build faster: make build PLATFORMS=linux-amd64
+PLATFORMS ?= linux-amd64 linux-arm64 linux-386 linux-armv6l linux-ppc64le linux-s390x linux-riscv64
 AGENT_SRC := $(shell find agent -name '*.go' -not -name '*_test.go') go.mod go.sum
-GO_SRC    := $(shell find agent controller -name '*.go') go.mod go.sum
+GO_SRC    := $(shell find agent controller -type f -not -name '*_test.go' -not -path '*/testdata/*' -not -path '$(EMBED)/*') go.mod go.sum
 
 .PHONY: help setup build agents demo test test-fast lint man bench clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## install what building and testing need
-	@.ci/setup
+setup: ## install what building, the demo and the tests need
+	@.ci/setup test
 
-build: setup ## build bin/gofleet with the agents of every platform inside
+build: ## build bin/gofleet with the agents of every platform inside
+	@.ci/setup build
 	@$(MAKE) --no-print-directory $(BIN)/gofleet
 
 agents: $(EMBED)/index ## build and compress the agents
 
+# Changes when other platforms are asked for than the last time.
+$(BIN)/platforms: FORCE
+	@mkdir -p $(BIN)
+	@[ "$$(cat $@ 2>/dev/null)" = "$(PLATFORMS)" ] || echo "$(PLATFORMS)" > $@
+FORCE:
+
 # One rule builds all agents: they are the same sources.
-$(EMBED)/index: $(AGENT_SRC) controller/internal/agents/pack/main.go Makefile
+$(EMBED)/index: $(AGENT_SRC) controller/internal/agents/pack/main.go $(BIN)/platforms
 	@mkdir -p $(BIN)/agents && rm -f $(BIN)/agents/* $(EMBED)/*.gz $(EMBED)/index
 	@for p in $(PLATFORMS); do \
 	  arch=$${p#linux-}; goarm=; [ $$arch != armv6l ] || { arch=arm; goarm=6; }; \
@@ -45,19 +55,21 @@ $(BIN)/gofleet-lab: $(GO_SRC)
 	@mkdir -p $(BIN)
 	$(GO) build -trimpath -o $@ ./controller/cmd/gofleet-lab
 
-demo: build $(BIN)/gofleet-lab ## fetch Go, start three hosts, audit, apply, apply again
+demo: ## fetch Go, start three hosts, audit, apply, apply again
 	@.ci/demo
 
-test: build $(BIN)/gofleet-lab ## run every test
+test: setup ## run every test
+	@$(MAKE) --no-print-directory build $(BIN)/gofleet-lab
 	@.ci/test
 
 test-fast: build ## run the tests that need no hosts
 	@.ci/test fast
 
-lint: setup ## format, vet, staticcheck, ansible-lint
+lint: ## format, vet, staticcheck, ansible-lint
+	@.ci/setup build
 	@.ci/lint
 
-man: $(BIN)/gofleet ## write the man pages to bin/man
+man: build ## write the man pages to bin/man
 	@mkdir -p $(BIN)/man && $(BIN)/gofleet man $(BIN)/man
 
 bench: build $(BIN)/gofleet-lab ## measure gofleet beside ssh, tar, pyinfra and Ansible
