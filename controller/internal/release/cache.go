@@ -69,6 +69,23 @@ func (c cache) known(s stamp) *inspection {
 	return c.load(seen.SHA256)
 }
 
+// sameContent gives the inspection of an archive that was read before, from
+// another place or before it was touched: then its sum is all that has to be
+// found out. Only a file as long as a known archive is worth that.
+func (c cache) sameContent(f *os.File, size int64) *inspection {
+	entries, _ := filepath.Glob(filepath.Join(c.dir, "archives", "*"))
+	for _, entry := range entries {
+		var in inspection
+		if readSealed(filepath.Join(entry, "inspection"), &in) != nil || in.Size != size {
+			continue
+		}
+		if sum, n, err := sumFile(f); err == nil && n == size {
+			return c.load(sum)
+		}
+	}
+	return nil
+}
+
 type indexEntry struct {
 	Stamp  stamp  `json:"stamp"`
 	SHA256 string `json:"sha256"`
@@ -129,8 +146,7 @@ func (c cache) sweep() {
 	}
 }
 
-// store keeps the inspection, and that it is the one of the file with the
-// stamp. A file that was changed just now is not noted: see stamp.settled.
+// store keeps the inspection of the file with the stamp.
 func (c cache) store(s stamp, in *inspection) error {
 	c.sweep()
 	dir, err := c.sub("archives", in.SHA256)
@@ -143,6 +159,12 @@ func (c cache) store(s stamp, in *inspection) error {
 	if err := writeSealed(filepath.Join(dir, "inspection"), in); err != nil {
 		return err
 	}
+	return c.note(s, in)
+}
+
+// note keeps that the file with the stamp is the archive that was inspected. A
+// file that was changed just now is not noted: see stamp.settled.
+func (c cache) note(s stamp, in *inspection) error {
 	if !s.settled(c.now()) {
 		return nil
 	}

@@ -97,6 +97,27 @@ func TestAKnownArchiveIsNotReadAgain(t *testing.T) {
 	}
 }
 
+// A copy of a known archive is hashed, not read through again.
+func TestACopyIsRecognised(t *testing.T) {
+	k := newKnown(t)
+	a, err := k.open(false)
+	must(t, err)
+	copied := filepath.Join(t.TempDir(), filepath.Base(k.file))
+	copyFile(t, k.file, copied)
+	k.file = copied
+	b, err := k.open(false)
+	must(t, err)
+	if k.read() != 1 || b.Tree() != a.Tree() || b.Path() != copied {
+		t.Errorf("%s was read as if it were new", b.Path())
+	}
+	data, err := os.ReadFile(copied)
+	must(t, err)
+	must(t, os.WriteFile(copied, flip(data, len(data)-3), 0o644))
+	if _, err := k.open(false); err == nil || k.read() != 2 {
+		t.Error("another file of the same length is taken for it")
+	}
+}
+
 // A file that was changed just now may be changed again within one tick of the
 // clock, so it is read again in the next run.
 func TestAFreshFileIsNotTakenForKnown(t *testing.T) {
@@ -110,8 +131,8 @@ func TestAFreshFileIsNotTakenForKnown(t *testing.T) {
 		_, err = store.Open(t.Context(), "1.26.8", amd64)
 		must(t, err)
 	}
-	if k.read() != 2 {
-		t.Errorf("read %d times, want 2", k.read())
+	if index, _ := filepath.Glob(filepath.Join(k.cache, "index", "*")); len(index) > 0 {
+		t.Error("the fresh file was noted as known")
 	}
 }
 
@@ -149,7 +170,10 @@ func TestADamagedCacheHeals(t *testing.T) {
 			must(t, os.WriteFile(file, damage, 0o600))
 			b, err := k.open(false)
 			must(t, err)
-			if reads++; k.read() != reads || b.Tree() != a.Tree() {
+			if filepath.Dir(file) == entry { // a sum mends the index, only the archive the rest
+				reads++
+			}
+			if k.read() != reads || b.Tree() != a.Tree() {
 				t.Errorf("%s %s: read %d times, want %d", what, file, k.read(), reads)
 			}
 			if after, err := os.ReadFile(file); err != nil || !bytes.Equal(after, data) {

@@ -237,6 +237,9 @@ func (s *Store) inspect(ctx context.Context, f *os.File, name Name) (*inspection
 	if in := s.cache.known(before); in != nil {
 		return in, nil, nil
 	}
+	if in := s.cache.sameContent(f, before.Size); in != nil {
+		return in, nil, s.cache.note(before, in)
+	}
 	var form *zstdFile
 	if s.options.Zstd && !name.Zip {
 		if form, err = newZstdFile(s.cache); err != nil {
