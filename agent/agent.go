@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/gofleet/gofleet/agent/internal/asuser"
 	"github.com/gofleet/gofleet/agent/internal/serve"
@@ -21,6 +22,9 @@ const usage = `gofleet-agent is started by gofleet on a host; it is not meant to
 
     gofleet-agent serve --marker HEX --login-uid N [--temp DIR] [--cached]
                                    one task on standard input and output
+    gofleet-agent ansible --marker HEX [--login-uid N] [--temp DIR] [FILE]
+                                   one Ansible task; its arguments in FILE or on standard input
+    gofleet-agent /FILE            an Ansible binary module with its arguments in FILE
     gofleet-agent version
 `
 
@@ -33,6 +37,8 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	switch args[0] {
 	case "serve":
 		return runServe(ctx, args[1:], stdin, stdout, stderr)
+	case "ansible":
+		return runAnsible(ctx, args[1:], stdin, stdout, stderr)
 	case asuser.Command:
 		return asuser.Main(stdin, stdout)
 	case "version", "--version":
@@ -42,8 +48,53 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprint(stdout, usage)
 		return 0
 	}
+	if len(args) == 1 && filepath.IsAbs(args[0]) {
+		self, _ := os.Executable() // its name tells toolchain from toolchain_info
+		program := strings.TrimSuffix(filepath.Base(self), filepath.Ext(self))
+		return ansibleTask(ctx, serve.AnsibleOptions{Program: program, LoginUID: os.Getuid()}, args[0], nil, stdout, stderr)
+	}
 	fmt.Fprint(stderr, usage)
 	return 2
+}
+
+// runAnsible reads the flags of ansible, which the collection's action plugin
+// gives, and does one task.
+func runAnsible(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	var o serve.AnsibleOptions
+	flags := flag.NewFlagSet("gofleet-agent ansible", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&o.Marker, "marker", "", "what the result stands behind")
+	flags.IntVar(&o.LoginUID, "login-uid", -1, "the uid that logged in; -1 is not known")
+	temp := flags.String("temp", "", "the fresh directory this program lies in, to be removed")
+	if err := flags.Parse(args); err != nil {
+		return 2
+	}
+	if *temp != "" {
+		if err := unlinkSelf(*temp); err != nil {
+			fmt.Fprintln(stderr, "gofleet-agent:", err)
+		}
+	}
+	return ansibleTask(ctx, o, flags.Arg(0), stdin, stdout, stderr)
+}
+
+// ansibleTask does one Ansible task, whose arguments are in file or, if that
+// is "", on stdin. A module's exit code says nothing; its output says all.
+func ansibleTask(ctx context.Context, o serve.AnsibleOptions, file string, stdin io.Reader, stdout, stderr io.Writer) int {
+	o.Arguments, o.Out, o.Version = stdin, stdout, Version
+	if file != "" {
+		f, err := os.Open(file)
+		if err != nil {
+			fmt.Fprintln(stderr, "gofleet-agent:", err)
+			return 1
+		}
+		defer f.Close()
+		o.Arguments = f
+	}
+	if err := serve.Ansible(ctx, o); err != nil {
+		fmt.Fprintln(stderr, "gofleet-agent:", err)
+		return 1
+	}
+	return 0
 }
 
 // runServe reads the flags of serve and serves one task.

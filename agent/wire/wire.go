@@ -60,7 +60,7 @@ type Release struct {
 	Name     string        `json:"name"`     // the file's name
 	SHA256   string        `json:"sha256"`   // of the archive as published
 	Evidence string        `json:"evidence"` // why it is believed, one line, kept in the manifest
-	Tree     Tree          `json:"tree"`
+	Tree     Tree          `json:"tree"`     // zero where nobody has looked inside: then only the archive itself may travel
 }
 
 // Tree is what the verified archive holds. SHA256 is that of the tree

@@ -39,8 +39,9 @@ func (j *job) apply(ctx context.Context) error {
 	j.report.Go.After = s.GoVersion
 	j.noteDrift(ctx)
 	if j.changes.Checking() {
-		err := j.changes.Run(ctx, j.installSteps(nil)...)
-		err = errors.Join(err, j.changes.Run(ctx, accountSteps...))
+		// In the order in which they are made.
+		err := j.changes.Run(ctx, accountSteps...)
+		err = errors.Join(err, j.changes.Run(ctx, j.installSteps(nil)...))
 		err = errors.Join(err, j.changes.Run(ctx, switchSteps...))
 		err = errors.Join(err, j.changes.Run(ctx, environSteps...))
 		return errors.Join(err, j.prune(ctx))

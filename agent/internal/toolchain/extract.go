@@ -38,8 +38,13 @@ type Staged struct {
 	upload  *Upload
 }
 
-// Discard removes the staged tree.
-func (st *Staged) Discard() error { return hostError(st.upload.discard()) }
+// Discard removes the staged tree. There may be none.
+func (st *Staged) Discard() error {
+	if st == nil {
+		return nil
+	}
+	return hostError(st.upload.discard())
+}
 
 // Extract hashes and extracts the upload behind its growth and returns when
 // all of it was right: the transfer's sha256, the tree manifest's, the counts,
@@ -100,7 +105,11 @@ func (u *Upload) extract(received func(int64)) (*Staged, error) {
 			u.store.fault("extract.half")
 		}
 	}
-	m, err := tree.Read(stream, tree.LimitsOf(u.release.Tree), x.visit)
+	limits := tree.LimitsOf(u.release.Tree)
+	if u.release.Tree == (wire.Tree{}) {
+		limits = tree.DefaultLimits()
+	}
+	m, err := tree.Read(stream, limits, x.visit)
 	if werr := x.wait(); werr != nil {
 		err = werr // visit failed because a writer had
 	}
@@ -131,6 +140,10 @@ func (u *Upload) check(source *follower, m tree.Manifest, dir string) error {
 	}
 	var err error
 	files, dirs, size := m.Count()
+	if u.release.Tree == (wire.Tree{}) {
+		// What arrived is the archive itself: its sha256, checked below, says all.
+		u.release.Tree = wire.Tree{SHA256: m.Sum(), Files: files, Dirs: dirs, Bytes: size}
+	}
 	want := u.release.Tree
 	switch sum := hex.EncodeToString(source.hash.Sum(nil)); {
 	case sum != u.transfer.SHA256:

@@ -85,8 +85,10 @@ func checkTransfer(r wire.Release, t wire.Transfer) error {
 	switch {
 	case !validVersion(r.Version):
 		return fmt.Errorf("%q is not a Go version", r.Version)
-	case !isSum(r.Tree.SHA256), !isSum(t.SHA256):
+	case !isSum(t.SHA256), !isSum(r.Tree.SHA256) && (r.Tree != wire.Tree{}):
 		return errors.New("transfer has a sum that is no sha256")
+	case (r.Tree == wire.Tree{}) && r.SHA256 != t.SHA256:
+		return errors.New("tree is not known, and what travels is not the archive itself")
 	case t.Size < 1 || t.Size > maxTransfer:
 		return fmt.Errorf("transfer has %d bytes; at most %d are accepted", t.Size, maxTransfer)
 	case t.ChunkSize < 1 || int64(len(t.Chunks)) != (t.Size+t.ChunkSize-1)/t.ChunkSize:
