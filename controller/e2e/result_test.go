@@ -221,4 +221,3 @@ func cmdCheck(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Fatalf("%s: no check %s among %+v", h.Host, args[1], h.Checks)
 }
-
