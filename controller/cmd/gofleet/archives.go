@@ -9,67 +9,89 @@ import (
 	"strings"
 
 	"github.com/gofleet/gofleet/agent/spec"
-	"github.com/gofleet/gofleet/agent/wire"
-	"github.com/gofleet/gofleet/controller/internal/agents"
 	"github.com/gofleet/gofleet/controller/internal/fleet"
 	"github.com/gofleet/gofleet/controller/internal/inventory"
 	"github.com/gofleet/gofleet/controller/internal/release"
 	"github.com/gofleet/gofleet/controller/internal/report"
 )
 
-// openArchives verifies, before anything is dialled, every archive that the
-// hosts may want, each once. One that is missing is noted for the hosts of its
-// platform; one that is not believed ends the run.
-func (a *app) openArchives(ctx context.Context, ui *report.Reporter, set agents.Set, hosts []*inventory.Host, specs []*spec.Spec, o order) ([]map[spec.Platform]fleet.Offer, error) {
+// shelf is the archives of a run: each location opened once, each archive
+// verified once, before anything is dialled.
+type shelf struct {
+	ui        *report.Reporter
+	platforms []spec.Platform
+	zstd      bool // make the zstd form while an archive is first read
+	books     map[string]*book
+}
+
+// book is the archives of one version from one location.
+type book struct {
+	store  *release.Store
+	offers map[spec.Platform]fleet.Offer
+	failed problems // with every host that wants it
+}
+
+// open gives every host what there is of the version it wants. An archive that
+// is missing is noted for the hosts of its platform; one that is not believed
+// ends the run.
+func (sh *shelf) open(ctx context.Context, hosts []*inventory.Host, specs []*spec.Spec) ([]map[spec.Platform]fleet.Offer, error) {
 	offers := make([]map[spec.Platform]fleet.Offer, len(hosts))
-	if o.action != wire.Apply {
-		return offers, nil // nothing travels
-	}
-	known := map[string]map[spec.Platform]fleet.Offer{}
-	var errs []error
+	var found problems
 	for i, h := range hosts {
 		s := specs[i]
 		location := resolve(s.Archives, h.Dir())
 		key := fmt.Sprint(location, "\x00", s.GoVersion, "\x00", s.SHA256, "\x00", s.Preconditions.Arch)
-		if known[key] == nil {
-			found, err := openVersion(ctx, ui, set, location, s)
-			if err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", h.Name, err))
-				found = map[spec.Platform]fleet.Offer{}
-			}
-			known[key] = found
+		b := sh.books[key]
+		if b == nil {
+			b = sh.openBook(ctx, location, s)
+			sh.books[key] = b
 		}
-		offers[i] = known[key]
+		for _, p := range b.failed {
+			p.Hosts = []string{h.Name}
+			found = append(found, p)
+		}
+		offers[i] = b.offers
 	}
-	return offers, errors.Join(errs...)
+	return offers, found.errOrNil()
 }
 
-// openVersion opens the archives of one version for each platform that the
+// openBook opens the archives of one version for each platform that the
 // preconditions let through and an agent exists for.
-func openVersion(ctx context.Context, ui *report.Reporter, set agents.Set, location string, s *spec.Spec) (map[spec.Platform]fleet.Offer, error) {
-	store, err := release.NewStore(release.Options{Location: location, Pins: s.SHA256, Progress: progress(ui)})
+func (sh *shelf) openBook(ctx context.Context, location string, s *spec.Spec) *book {
+	b := &book{offers: map[spec.Platform]fleet.Offer{}}
+	var err error
+	b.store, err = release.NewStore(release.Options{
+		Location: location, Pins: s.SHA256, Zstd: sh.zstd, Progress: progress(sh.ui),
+	})
 	if err != nil {
-		return nil, err
+		b.failed = problemsOf(err)
+		return b
 	}
-	offers := map[spec.Platform]fleet.Offer{}
-	var errs []error
-	for _, p := range set.Platforms() {
+	for _, p := range sh.platforms {
 		if !allowed(s.Preconditions.Arch, p) {
 			continue
 		}
-		archive, err := store.Open(ctx, s.GoVersion, p)
+		archive, err := b.store.Open(ctx, s.GoVersion, p)
 		var missing *release.MissingError
-		if errors.As(err, &missing) {
-			offers[p] = fleet.Offer{Missing: err}
-			continue
+		switch {
+		case err == nil:
+			b.offers[p] = fleet.Offer{Archive: archive}
+		case errors.As(err, &missing):
+			b.offers[p] = fleet.Offer{Missing: err}
+		default:
+			b.failed = append(b.failed, problemsOf(err)...)
 		}
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		offers[p] = fleet.Offer{Archive: archive}
 	}
-	return offers, errors.Join(errs...)
+	return b
+}
+
+// close closes every archive.
+func (sh *shelf) close() {
+	for _, b := range sh.books {
+		if b.store != nil {
+			b.store.Close() // files that were only read
+		}
+	}
 }
 
 // allowed reports whether a precondition on machines lets a platform through.

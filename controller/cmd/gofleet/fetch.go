@@ -48,7 +48,7 @@ verifies is not fetched again.`,
 				o.Platforms = append(o.Platforms, p)
 			}
 			if o.Proxy == "" {
-				o.Proxy = goEnv("GOPROXY", "direct")
+				o.Proxy = goEnv("GOPROXY")
 			}
 			o.Progress = progress(ui)
 			ui.Start()
@@ -108,15 +108,15 @@ func progress(ui *report.Reporter) release.Progress {
 	return func(label string) release.Work { return ui.Progress(label) }
 }
 
-// goEnv asks the go command, if there is one, for what `go env -w` may have set.
-func goEnv(name, fallback string) string {
+// goEnv is a setting of the go command: from the environment, or, if there is
+// a go, what `go env -w` has set or its default; else "".
+func goEnv(name string) string {
 	if v := os.Getenv(name); v != "" {
 		return v
 	}
-	if out, err := exec.Command("go", "env", name).Output(); err == nil {
-		if v := strings.TrimSpace(string(out)); v != "" {
-			return v
-		}
+	out, err := exec.Command("go", "env", name).Output()
+	if err != nil {
+		return ""
 	}
-	return fallback
+	return strings.TrimSpace(string(out))
 }

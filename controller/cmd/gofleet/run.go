@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gofleet/gofleet/agent"
+	"github.com/gofleet/gofleet/agent/spec"
 	"github.com/gofleet/gofleet/agent/wire"
 	"github.com/gofleet/gofleet/controller/internal/agents"
 	"github.com/gofleet/gofleet/controller/internal/fleet"
@@ -78,7 +79,16 @@ func (a *app) runFleet(cmd *cobra.Command, o order) error {
 	}
 	ui.Start()
 	defer ui.Stop()
-	work, err := a.plan(ctx, ui, hosts, o)
+	set, err := agents.Load()
+	if err != nil {
+		return err
+	}
+	archives := &shelf{
+		ui: ui, platforms: set.Platforms(), books: map[string]*book{},
+		zstd: encoding == wire.Zstd || encoding == "" && len(hosts) >= fleet.ZstdFrom,
+	}
+	defer archives.close()
+	work, err := a.plan(ctx, ui, set, archives, hosts, o)
 	if err != nil {
 		return err
 	}
@@ -108,12 +118,8 @@ func (a *app) noHosts() error {
 
 // plan turns inventory hosts into the hosts of a run: variables to specs,
 // archives verified, targets read. It contacts no host.
-func (a *app) plan(ctx context.Context, ui *report.Reporter, hosts []*inventory.Host, o order) ([]*fleet.Host, error) {
+func (a *app) plan(ctx context.Context, ui *report.Reporter, set agents.Set, archives *shelf, hosts []*inventory.Host, o order) ([]*fleet.Host, error) {
 	specs, err := parseSpecs(hosts, o)
-	if err != nil {
-		return nil, err
-	}
-	set, err := agents.Load()
 	if err != nil {
 		return nil, err
 	}
@@ -128,9 +134,11 @@ func (a *app) plan(ctx context.Context, ui *report.Reporter, hosts []*inventory.
 	if err := checkBecome(hosts, targets, specs); err != nil {
 		return nil, err
 	}
-	offers, err := a.openArchives(ctx, ui, set, hosts, specs, o)
-	if err != nil {
-		return nil, err
+	offers := make([]map[spec.Platform]fleet.Offer, len(hosts))
+	if o.action == wire.Apply { // nothing else sends an archive
+		if offers, err = archives.open(ctx, hosts, specs); err != nil {
+			return nil, err
+		}
 	}
 	work := make([]*fleet.Host, len(hosts))
 	for i, h := range hosts {

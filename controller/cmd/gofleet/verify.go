@@ -58,9 +58,7 @@ if apply would refuse one of the files.`,
 
 func (a *app) printVerified(found []*release.Verification) error {
 	if a.output.format == "json" {
-		return a.printJSON("gofleet.verify/v1", struct {
-			Files []*release.Verification `json:"files"`
-		}{found})
+		return a.printJSON("gofleet.verify/v1", map[string]any{"files": found})
 	}
 	for _, v := range found {
 		if _, err := fmt.Fprintln(a.stdout, v); err != nil {

@@ -17,9 +17,9 @@ const pingEvery = 10 * time.Second
 // reportWithin is how long an agent may take to report after a failed upload.
 const reportWithin = 10 * time.Second
 
-// zstdFrom is the number of hosts from which making a zstd form pays on a run
+// ZstdFrom is the number of hosts from which making a zstd form pays on a run
 // that finds none in the cache.
-const zstdFrom = 4
+const ZstdFrom = 4
 
 // conversation is the talk with one host's agent, from dialling to its report.
 type conversation struct {

@@ -44,7 +44,7 @@ func (u *upload) offer(ctx context.Context) {
 		encoding := u.Encoding
 		if encoding == "" {
 			encoding = wire.Gzip
-			if u.hosts >= zstdFrom || a.HasTransfer(wire.Zstd) {
+			if u.hosts >= ZstdFrom || a.HasTransfer(wire.Zstd) {
 				encoding = wire.Zstd
 			}
 		}

@@ -10,12 +10,8 @@ import (
 	"github.com/gofleet/gofleet/agent/spec"
 )
 
-// VerifySchema names the form of a Verification as JSON.
-const VerifySchema = "gofleet.verify/v1"
-
 // Verification is everything there is to say for and against one archive.
 type Verification struct {
-	Schema   string        `json:"schema"`
 	File     string        `json:"file"`
 	SHA256   string        `json:"sha256"`
 	Name     string        `json:"name"`
@@ -69,7 +65,7 @@ func Verify(ctx context.Context, file string, o Options) (*Verification, error) 
 	}
 	form.discard()
 	v := &Verification{
-		Schema: VerifySchema, File: file, SHA256: in.SHA256, Name: name.String(),
+		File: file, SHA256: in.SHA256, Name: name.String(),
 		Version: name.Version, Platform: name.Platform, Module: name.Module, Tree: in.Tree.SHA256,
 		Content: judgeContent(in, name),
 	}
