@@ -6,16 +6,18 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
-	"github.com/gofleet/gofleet/agent/spec"
-	"github.com/gofleet/gofleet/agent/tree"
+	"golang.org/x/sys/unix"
+
 	"github.com/gofleet/gofleet/agent/wire"
 )
 
 // BenchmarkExtract receives a whole Go release that is there already, so it
 // measures hashing, decompression and writing without a transport. The
-// archives are named by GOFLEET_BENCH_ARCHIVES, separated by colons; a file
-// system is chosen by TMPDIR.
+// archives, all of one version, are named by GOFLEET_BENCH_ARCHIVES, separated
+// by colons, and the version by GOFLEET_BENCH_VERSION; TMPDIR chooses the
+// filesystem.
 func BenchmarkExtract(b *testing.B) {
 	for _, path := range filepath.SplitList(os.Getenv("GOFLEET_BENCH_ARCHIVES")) {
 		b.Run(filepath.Base(path), func(b *testing.B) { benchmarkExtract(b, path) })
@@ -23,6 +25,60 @@ func BenchmarkExtract(b *testing.B) {
 }
 
 func benchmarkExtract(b *testing.B, path string) {
+	s, a := benchStore(b, path)
+	b.SetBytes(a.release.Tree.Bytes)
+	var cpu time.Duration
+	for b.Loop() {
+		b.StopTimer()
+		u, err := s.Receive(context.Background(), a.release, a.transfer, os.Getuid())
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := u.Append(bytes.NewReader(a.raw), int64(len(a.raw))); err != nil {
+			b.Fatal(err)
+		}
+		before := cpuTime(b)
+		b.StartTimer()
+		st, err := u.Extract(context.Background(), nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		cpu += cpuTime(b) - before
+		u.Close()
+		if err := st.Discard(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(cpu.Milliseconds())/float64(b.N), "cpu-ms/op")
+}
+
+// BenchmarkInspect is what a run costs that has nothing to do: quick, and
+// with every file hashed.
+func BenchmarkInspect(b *testing.B) {
+	paths := filepath.SplitList(os.Getenv("GOFLEET_BENCH_ARCHIVES"))
+	if len(paths) == 0 {
+		b.Skip("GOFLEET_BENCH_ARCHIVES is not set")
+	}
+	s, a := benchStore(b, paths[0])
+	if err := install(context.Background(), s, a, Hooks{}); err != nil {
+		b.Fatal(err)
+	}
+	for name, deep := range map[string]bool{"quick": false, "deep": true} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				st, err := s.Inspect(context.Background(), a.release.Version, deep)
+				if err != nil || !st.Ready() {
+					b.Fatal(st.Drift, err)
+				}
+			}
+		})
+	}
+}
+
+// benchStore is an empty store, and a release read from a file.
+func benchStore(b *testing.B, path string) (*Store, archive) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		b.Fatal(err)
@@ -31,48 +87,17 @@ func benchmarkExtract(b *testing.B, path string) {
 	if filepath.Ext(path) == ".zst" {
 		encoding = wire.Zstd
 	}
-	d, err := tree.Decompress(bytes.NewReader(raw), encoding)
-	if err != nil {
+	a := describe(b, os.Getenv("GOFLEET_BENCH_VERSION"), raw, encoding)
+	a.transfer = transferOf(raw, encoding, 1<<20)
+	return newStore(b), a
+}
+
+// cpuTime is what this process has used: the figure that counts where eight
+// hosts share two cores.
+func cpuTime(b *testing.B) time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
 		b.Fatal(err)
 	}
-	version := ""
-	m, err := tree.Read(d, tree.DefaultLimits(), nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	version = os.Getenv("GOFLEET_BENCH_VERSION")
-	files, dirs, size := m.Count()
-	rel := wire.Release{
-		Version: version, Platform: spec.Platform{OS: "linux", Arch: "amd64"}, Name: filepath.Base(path),
-		Tree: wire.Tree{SHA256: m.Sum(), Files: files, Dirs: dirs, Bytes: size},
-	}
-	root := filepath.Join(b.TempDir(), "root")
-	layout, err := NewLayout(root, filepath.Join(root, "go"), os.Getuid())
-	if err != nil {
-		b.Fatal(err)
-	}
-	s := &Store{Layout: layout}
-	transfer := transferOf(raw, encoding, 1<<20)
-	b.SetBytes(size)
-	for b.Loop() {
-		b.StopTimer()
-		u, err := s.Receive(context.Background(), rel, transfer, os.Getuid())
-		if err != nil {
-			b.Fatal(err)
-		}
-		if err := u.Append(bytes.NewReader(raw), int64(len(raw))); err != nil {
-			b.Fatal(err)
-		}
-		b.StartTimer()
-		st, err := u.Extract(context.Background(), nil)
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.StopTimer()
-		u.Close()
-		if err := st.Discard(); err != nil {
-			b.Fatal(err)
-		}
-		b.StartTimer()
-	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

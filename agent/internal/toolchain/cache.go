@@ -48,10 +48,13 @@ type UnsafeError struct{ Path, Why string }
 func (e *UnsafeError) Error() string { return fmt.Sprintf("agent is not kept: %s %s", e.Path, e.Why) }
 
 // Keep puts the running agent into the cache and gives its path. One that is
-// there already is noted as used, at most once a day, after its content was
-// compared. A place that others can write to is an *UnsafeError, which a run
+// there already is noted as used, at most once a day; unless it is the one
+// that runs, its content is compared first. A place that others can write to is an *UnsafeError, which a run
 // need not mind.
 func (a Agents) Keep(ctx context.Context) (string, error) {
+	if path, ok := a.running(); ok {
+		return path, note(path)
+	}
 	if err := a.makeDirs(); err != nil {
 		return "", err
 	}
@@ -78,13 +81,16 @@ func (a Agents) Keep(ctx context.Context) (string, error) {
 	return path, nil
 }
 
-// Used notes the use of the running agent, if it was started from the cache.
-func (a Agents) Used() error {
+// running reports whether this program was started from the cache, and is
+// still what lies there.
+func (a Agents) running() (string, bool) {
 	path, err := os.Readlink("/proc/self/exe")
-	if err != nil || filepath.Dir(path) != a.Dir {
-		return nil
+	if err != nil || a.self != "" || filepath.Dir(path) != a.Dir || !isSum(filepath.Base(path)) {
+		return "", false
 	}
-	return note(path)
+	self, err1 := os.Stat("/proc/self/exe")
+	there, err2 := os.Lstat(path)
+	return path, err1 == nil && err2 == nil && os.SameFile(self, there)
 }
 
 // makeDirs makes what is missing on the way and checks what is there.

@@ -74,13 +74,19 @@ func driftQuick(dir string, m *Manifest) ([]string, error) {
 func (m *Manifest) quickEntries() (tree.Manifest, error) {
 	var text []byte
 	for line := range bytes.Lines(m.text) {
-		path := line[bytes.LastIndexByte(line, ' ')+1:]
-		p := string(path[:len(path)-1])
-		if p == "VERSION" || p == "bin" || p == "pkg" || strings.HasPrefix(p, "bin/") || p == "pkg/tool" || strings.HasPrefix(p, "pkg/tool/") {
+		if isQuick(bytes.TrimSuffix(line[bytes.LastIndexByte(line, ' ')+1:], []byte{'\n'})) {
 			text = append(text, line...)
 		}
 	}
 	return tree.Parse(text)
+}
+
+func isQuick(path []byte) bool {
+	switch string(path) {
+	case "VERSION", "bin", "pkg", "pkg/tool":
+		return true
+	}
+	return bytes.HasPrefix(path, []byte("bin/")) || bytes.HasPrefix(path, []byte("pkg/tool/"))
 }
 
 // likeEntry compares type, mode, size and owner. A missing file is not like.

@@ -129,14 +129,11 @@ func TestPruneNeverTakesThePrevious(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	st, err := s.Inspect(t.Context(), "1.3", false)
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := s.Switch(t.Context(), "1.1", mustLoad(t, s)); err != nil {
 		t.Fatal(err)
 	}
-	if st, err = s.Inspect(t.Context(), "1.3", false); err != nil {
+	st, err := s.Inspect(t.Context(), "1.3", false)
+	if err != nil {
 		t.Fatal(err)
 	}
 	steps, warnings := s.PlanPrune(st, "1.3", 0)

@@ -115,7 +115,8 @@ func checkVersion(v string) error {
 }
 
 // Store is the toolchains of one layout, and the one thing that changes them.
-// The caller holds the lock for everything but Inspect.
+// The caller holds the lock for everything but Inspect. It is for one
+// goroutine at a time.
 type Store struct {
 	Layout
 	Gofleet string // the controller's version, kept in manifests
@@ -124,6 +125,7 @@ type Store struct {
 	// there.
 	Fault func(point string)
 
+	proved     proof
 	noExchange bool // tests: the filesystem is one that can't
 }
 

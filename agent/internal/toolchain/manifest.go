@@ -128,16 +128,39 @@ func (m *Manifest) Entries() (tree.Manifest, error) { return tree.Parse(m.text) 
 
 // readManifest reads and proves the manifest of a version. Its error is
 // fs.ErrNotExist, errDamaged, one of kind manifest_newer, or one of the system.
-func (l Layout) readManifest(version string) (*Manifest, error) {
-	b, err := l.readUpTo(version, maxManifest)
+// The last one stays known: a run looks before it takes the lock and again
+// after, and most often nothing has changed.
+func (s *Store) readManifest(version string) (*Manifest, error) {
+	path := s.Manifest(version)
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return nil, &fs.PathError{Op: "lstat", Path: path, Err: err}
+	}
+	st.Atim = unix.Timespec{}
+	if s.proved.manifest != nil && s.proved.path == path && s.proved.stat == st {
+		m := *s.proved.manifest
+		return &m, nil
+	}
+	b, err := s.readUpTo(version, maxManifest)
 	if err != nil {
 		return nil, err
 	}
-	m, err := parseManifest(l.Manifest(version), b)
+	m, err := parseManifest(path, b)
 	if err == nil && m.Version != version {
 		return nil, errDamaged
 	}
+	if err == nil {
+		known := *m
+		s.proved = proof{path: path, stat: st, manifest: &known}
+	}
 	return m, err
+}
+
+// proof is a manifest that was read, and the file that it was read from.
+type proof struct {
+	path     string
+	stat     unix.Stat_t // without the time of access
+	manifest *Manifest
 }
 
 // readHeader reads the first line of a manifest, with the errors of

@@ -3,6 +3,7 @@ package toolchain
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -63,6 +64,40 @@ func TestVerifyQuick(t *testing.T) {
 		t.Errorf("another version: %v", err)
 	}
 	wantClean(t, v.Store)
+}
+
+// TestInstallOfARealGo installs the commands of the Go that runs this test,
+// verifies them on the way, and runs them through the link.
+func TestInstallOfARealGo(t *testing.T) {
+	v, goroot := verification(t, spec.VerifyQuick)
+	files := map[string]string{}
+	for _, dir := range []string{"VERSION", "go.env", "bin", "pkg/tool"} {
+		err := filepath.WalkDir(filepath.Join(goroot, dir), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			files[strings.TrimPrefix(path, goroot+"/")] = string(b)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := pack(t, v.Version, files)
+	a.release.Platform = v.Platform
+	if err := apply(t.Context(), v.Store, a, Hooks{Verify: v.Verify}); err != nil {
+		t.Fatal(err)
+	}
+	wantVersion(t, v.Store, v.Version)
+	wantClean(t, v.Store)
+	st, err := v.Store.Inspect(t.Context(), v.Version, true)
+	if err != nil || !st.Ready() || st.Before != v.Version {
+		t.Errorf("%+v, %v", st, err)
+	}
+	if err := v.Verify(t.Context(), v.Store.Link); err != nil { // through the link
+		t.Error(err)
+	}
 }
 
 // TestVerifyCgo builds and runs programs as an ordinary user where /tmp cannot
