@@ -24,7 +24,8 @@ import (
 //
 // Options are those of gofleet-lab. It writes inventory.yaml, in which hosts
 // are in the group lab and log in as admin, and known_hosts, which gofleet may
-// add to; $KEYS has the keys, and $HOST the address of each host.
+// add to. $KEYS has the keys, $PUBKEY the public one that is used, and a
+// variable of each host's name its address.
 func cmdLab(ts *testscript.TestScript, neg bool, args []string) {
 	s := of(ts)
 	if neg || len(args) == 0 || s.lab != nil {
@@ -56,6 +57,9 @@ func cmdLab(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs("known_hosts"), known, 0o600))
 	ts.Setenv("KEYS", filepath.Dir(l.KeyFile()))
 	ts.Setenv("KNOWN", ts.MkAbs("known_hosts"))
+	public, err := os.ReadFile(l.KeyFile() + ".pub")
+	ts.Check(err)
+	ts.Setenv("PUBKEY", strings.TrimSpace(string(public)))
 	for _, h := range l.Hosts {
 		ts.Setenv(strings.ReplaceAll(h.Name, "-", "_"), h.Addr)
 	}
@@ -119,6 +123,21 @@ func (s *script) asRoot(ts *testscript.TestScript, host, command string) []strin
 	ts.Check(err)
 	argv := append([]string{"env", "-i"}, cmd.Env...)
 	return append(argv, cmd.Args...)
+}
+
+// cmdPut copies a file to a host, mode 0755: put HOST FILE PATH
+func cmdPut(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		usage(ts, "put HOST FILE PATH")
+	}
+	s := of(ts)
+	cmd, err := s.host(ts, args[0]).Command(s.ctx, "sh", "-c", `mkdir -p "${1%/*}"; cat > "$1"; chmod 755 "$1"`, "sh", args[2])
+	ts.Check(err)
+	f, err := os.Open(ts.MkAbs(args[1]))
+	ts.Check(err)
+	defer f.Close()
+	cmd.Stdin = f
+	ts.Check(cmd.Run())
 }
 
 // cmdHost does something to a host as a machine:

@@ -36,6 +36,7 @@ func TestScripts(t *testing.T) {
 			"mark":      cmdMark,
 			"untouched": cmdUntouched,
 			"await":     cmdAwait,
+			"put":       cmdPut,
 			"host":      cmdHost,
 			"result":    cmdResult,
 			"actions":   cmdActions,
