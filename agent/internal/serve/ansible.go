@@ -132,9 +132,11 @@ func ansible(ctx context.Context, o AnsibleOptions) *moduleResult {
 // readOrder reads a module's arguments. The values are as Ansible gives them:
 // typed or as text.
 func readOrder(o AnsibleOptions) (*order, []string, error) {
-	ord := &order{action: wire.Apply, reader: wire.NewReader(o.Arguments, wire.MaxLine)}
+	// A file of arguments has no end of line.
+	in := io.MultiReader(o.Arguments, strings.NewReader("\n"))
+	ord := &order{action: wire.Apply, reader: wire.NewReader(in, wire.MaxLine)}
 	line, err := ord.reader.Line()
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+	if err != nil {
 		return nil, nil, fmt.Errorf("read the module's arguments: %w", err)
 	}
 	vars := map[string]any{}

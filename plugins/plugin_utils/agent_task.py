@@ -1,0 +1,327 @@
+# Copyright: (c) 2026, the gofleet authors
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One task of the collection: gofleet's agent on a host, driven over Ansible's connection."""
+
+from __future__ import annotations
+
+import datetime
+import getpass
+import json
+import os
+import secrets
+import socket
+from collections.abc import Mapping, Sequence
+
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.gofleet.golang.plugins.plugin_utils import agents, archives, bootstrap
+
+PREFIX = "gofleet_"
+PIECE = 8 << 20
+
+# What a host may put into the result. Anything else, such as facts, is dropped.
+RESULT = (
+    "changed", "failed", "msg", "hint", "kind", "errors", "unmet", "status", "go", "actions",
+    "drift", "checks", "diff", "warnings", "met", "would_change",
+)  # fmt: skip
+
+
+class AgentTask(ActionBase):
+    """Bring the agent, its arguments and, if it asks for one, the archive; return its result."""
+
+    TRANSFERS_FILES = False
+    INFO = False
+    _supports_async = False
+    _supports_check_mode = True
+
+    def run(self, tmp=None, task_vars=None):
+        """Do one task on one host."""
+        self._refuse_what_cannot_work()
+        super().run(tmp, task_vars)
+        self._vars = task_vars or {}
+        self._agents = self._known_agents()
+        self._stdin = self._has_stdin()
+        self._files = {}
+        arguments = self._arguments()
+        try:
+            result = self._converse(arguments)
+        except archives.Refused as err:
+            result = {"changed": False, "failed": True, "kind": err.kind, "hint": err.hint}
+            result["msg"] = "%s. %s" % (err, err.hint[:1].upper() + err.hint[1:]) if err.hint else str(err)
+        except agents.Missing as err:
+            raise AnsibleActionFail(str(err)) from err
+        return {key: result[key] for key in RESULT if key in result}
+
+    def _refuse_what_cannot_work(self):
+        if self._task.async_val:
+            raise AnsibleActionFail(
+                "%s does not support async: an archive may have to be brought while the task runs. "
+                "Remove async and poll; forks already run hosts at the same time" % self._task.action
+            )
+        modules = [type(self._connection).__module__] + [c.__module__ for c in type(self).__mro__]
+        if any(m.startswith("ansible_mitogen") for m in modules):
+            raise AnsibleActionFail(
+                "%s does not work with Mitogen, which needs Python on the host and replaces Ansible's connections. "
+                "Run this play with strategy: linear" % self._task.action
+            )
+        shell = getattr(self._connection, "_shell", None)
+        if getattr(shell, "SHELL_FAMILY", "sh") == "powershell" or getattr(self._connection, "_remote_is_local", False):
+            raise AnsibleActionFail(
+                "%s needs a Linux host with a POSIX shell; the connection %s has none" % (self._task.action, self._connection.transport)
+            )
+
+    def _known_agents(self):
+        try:
+            return agents.load()
+        except agents.Missing as err:
+            raise AnsibleActionFail(str(err)) from err
+
+    def _has_stdin(self):
+        """Tell whether a command on the host can be given standard input."""
+        become = self._connection.become
+        if not self._connection.has_pipelining:
+            return False
+        if become and not getattr(become, "pipelining", become.name.rpartition(".")[2] != "su"):
+            return False
+        if become and self._connection.transport.rpartition(".")[2] == "local":
+            # With a password, Ansible puts a terminal there.
+            return not self.get_become_option("become_pass")
+        return True
+
+    def _login(self):
+        """Tell how the shell line gets to know who logged in."""
+        become = self._connection.become
+        if not become:
+            return "self"
+        return "sudo" if become.name.rpartition(".")[2] == "sudo" else ""
+
+    def _arguments(self):
+        """Give what the agent is told: the task's arguments, and who asks."""
+        given = {str(k): _plain(v) for k, v in self._task.args.items()}
+        prefix = ""
+        if _truth(given.pop("from_variables", False)):
+            prefix = PREFIX
+            given = self._with_variables(given)
+        self._option = prefix + "archives"
+        self._root = given.get(prefix + "root")
+        given.update(
+            info=self.INFO,
+            _ansible_check_mode=bool(self._task.check_mode) and not self.INFO,
+            _ansible_diff=bool(self._task.diff),
+        )
+        given["_gofleet"] = {
+            "prefix": prefix,
+            "host": str(self._vars.get("inventory_hostname", "")),
+            "controller": "%s@%s" % (_user(), socket.gethostname()),
+            "run": "ansible-%d" % os.getppid(),
+        }
+        return given
+
+    def _with_variables(self, given):
+        """Give the host's gofleet_ variables, and over them the options of the task."""
+        own = ("state", "version", "deep")
+        merged = {k: v for k, v in given.items() if k in own}
+        for name in sorted(self._vars):
+            if not name.startswith(PREFIX):
+                continue
+            value = _plain(self._templar.template(self._vars[name]))
+            if not (isinstance(value, dict) and "changed" in value):  # what a task has registered
+                merged[name] = value
+        merged.update({PREFIX + k: v for k, v in given.items() if k not in own})
+        return merged
+
+    def _converse(self, arguments):
+        """Run the agent until it needs nothing more. It is started again with each answer."""
+        control = arguments["_gofleet"]
+        archive, tries = None, 0
+        result = self._run_agent(arguments)
+        while True:
+            question = result.pop("_gofleet", None)
+            if not question:
+                return result
+            if "archive" in question:
+                archive = self._archive(question["archive"])
+                if self._task.check_mode:
+                    return result
+                control["release"] = archive.release(question["archive"])
+                control["transfer"] = archive.transfer()
+                result = self._run_agent(arguments)
+                continue
+            need, tries = question["need"], tries + 1
+            if archive is None or tries > 3 + archive.size // PIECE:
+                raise AnsibleActionFail("the agent asks again for what it was sent; what travels to this host does not arrive as it was")
+            result = self._bring(arguments, archive, need, tries == 1)
+
+    def _archive(self, question):
+        directory = self._vars.get("inventory_dir") or os.getcwd()
+        return archives.find(question, str(directory), self._option)
+
+    def _bring(self, arguments, archive, need, first):
+        """Send the archive, or what the host does not have of it, and run the agent again."""
+        control, offset = arguments["_gofleet"], int(need["offset"])
+        for key in ("rest", "piece", "offset"):
+            control.pop(key, None)
+        if first and offset == 0 and need.get("direct"):
+            # The agent has made a file for the login user to write to.
+            try:
+                self._transfer_file(archive.path, str(need["path"]))
+            except AnsibleConnectionFailure:
+                raise
+            except AnsibleError as err:
+                Display().vvv("gofleet: %s; trying another way" % err)
+            return self._run_agent(arguments)
+        control["offset"] = offset
+        if self._stdin:
+            with open(archive.path, "rb") as f:
+                f.seek(offset)
+                data = f.read(PIECE)
+            control["piece"] = len(data)
+            result = self._run_agent(arguments, data)
+            if result is not None:
+                return result
+            control.pop("piece")
+        control["rest"] = self._upload_rest(archive, offset)
+        return self._run_agent(arguments)
+
+    def _upload_rest(self, archive, offset):
+        """Put the archive from offset on into the task's directory on the host."""
+        remote = self._connection._shell.join_path(self._tmp(), "archive")
+        if offset == 0:
+            self._transfer_file(archive.path, remote)
+        else:
+            with open(archive.path, "rb") as f:
+                f.seek(offset)
+                self._send_bytes(f.read(), remote)
+        self._fixup_perms2((self._tmp(), remote), execute=False)
+        return remote
+
+    def _run_agent(self, arguments, data=b""):
+        """Run the agent with arguments and, behind them, raw bytes; bring it first if it is not on the host.
+
+        With data, None says that the agent is not there to take it.
+        """
+        arguments["_gofleet"]["now"] = datetime.datetime.now(datetime.timezone.utc).isoformat()
+        text = json.dumps(arguments, ensure_ascii=True).encode() + b"\n"
+        word, rest = self._shell("run", text, data)
+        if word == "need":
+            if data:
+                return None
+            word, rest = self._bring_agent(text, rest)
+        if word == "result":
+            return _decode(rest)
+        raise AnsibleActionFail(_failure(word, rest))
+
+    def _bring_agent(self, text, said):
+        system, machine, gz = (said.split() + ["", "", ""])[:3]
+        agent = agents.for_machine(self._agents, machine) if system == "Linux" else None
+        if agent is None:
+            raise AnsibleActionFail(
+                "there is no agent for %s %s; there are agents for: %s" % (system, machine, ", ".join(sorted(a.platform for a in self._agents)))
+            )
+        if not self._stdin:
+            remote = self._connection._shell.join_path(self._tmp(), "gofleet-agent")
+            self._send_bytes(agent.program(), remote)
+            self._fixup_perms2((self._tmp(), remote))
+            return self._shell("bring", text, program="%d %s raw %s" % (agent.size, agent.sha256, remote))
+        form, program = ("gz", agent.compressed()) if gz == "gzip=1" else ("raw", agent.program())
+        head = "%d %s %s %d\n" % (agent.size, agent.sha256, form, len(program))
+        return self._shell("bring", head.encode() + text, program)
+
+    def _shell(self, act, text, data=b"", program=""):
+        """Run the shell line and give what the agent, or the line itself, says."""
+        marker, where, in_data = secrets.token_hex(16), "", None
+        if self._stdin:
+            in_data = text + data
+        else:
+            where = self._connection._shell.join_path(self._tmp(), "arguments")
+            self._send_bytes(text, where)
+            self._fixup_perms2((self._tmp(), where), execute=False)
+        line = bootstrap.command(
+            marker, agents.listed(self._agents), self._login(), act, where, program,
+            root=self._root if isinstance(self._root, str) else "/usr/local/lib/gofleet",
+            env=self._compute_environment_string(),
+        )  # fmt: skip
+        done = self._low_level_execute_command(line, in_data=in_data)
+        found = bootstrap.answer(marker, done["stdout"])
+        if found is None and self._stdin and "tty" in done["stderr"].lower():
+            # sudo wants a terminal, which a command with standard input has not.
+            self._stdin = False
+            if act == "run" and not data:
+                return self._shell(act, text)
+        if found is None:
+            said = (done["stderr"] or done["stdout"]).strip().splitlines()
+            raise AnsibleActionFail(
+                "the agent could not be started%s (exit code %s)" % (": " + said[-1] if said else ", and nothing was said", done["rc"])
+            )
+        return found
+
+    def _tmp(self):
+        if self._connection._shell.tmpdir is None:
+            self._make_tmp_path()
+        return self._connection._shell.tmpdir
+
+    def _send_bytes(self, content, remote):
+        fd, local = self._local_file()
+        try:
+            with os.fdopen(fd, "wb") as f:
+                f.write(content)
+            self._transfer_file(local, remote)
+        finally:
+            os.unlink(local)
+
+    def _local_file(self):
+        import tempfile
+
+        from ansible import constants as C
+
+        return tempfile.mkstemp(dir=C.DEFAULT_LOCAL_TMP, prefix="gofleet-")
+
+
+def _failure(word, rest):
+    if word == "noexec":
+        return "the agent cannot be started: no directory takes programs that may run; tried%s" % rest
+    if word == "corrupt":
+        return "the agent did not arrive as it was sent; run the same play again"
+    if word == "died":
+        return "the agent could not be run, or was killed: exit code %s" % rest
+    return "the host's answer is not understood: %s" % word
+
+
+def _decode(text):
+    try:
+        result = json.loads(text)
+    except ValueError as err:
+        raise AnsibleActionFail("the agent's result is no JSON: %s" % err) from err
+    if not isinstance(result, dict):
+        raise AnsibleActionFail("the agent's result is no dictionary")
+    return result
+
+
+def _plain(value):
+    """Give a value as JSON has it, whatever Ansible has wrapped it in."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) and not hasattr(value, "encode"):
+        return [_plain(v) for v in value]
+    return str(value)
+
+
+def _truth(value):
+    return str(value).strip().lower() in ("true", "yes", "on", "1", "y", "t")
+
+
+def _user():
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
