@@ -18,7 +18,7 @@ type moduleResult struct {
 	Hint     string         `json:"hint,omitempty"`
 	Kind     wire.Kind      `json:"kind,omitempty"`
 	Errors   []string       `json:"errors,omitempty"` // of the variables, each with its way out
-	Unmet    []string       `json:"unmet,omitempty"`  // preconditions, each with its way out
+	Unmet    []string       `json:"unmet,omitzero"`   // preconditions, each with its way out
 	Status   wire.Status    `json:"status,omitempty"`
 	Go       *wire.GoChange `json:"go,omitempty"`
 	Actions  []string       `json:"actions,omitzero"`
@@ -76,6 +76,9 @@ func newModuleResult(o *order, report *wire.Report) *moduleResult {
 	}
 	r.Msg = summary(o, report)
 	if o.info {
+		if r.Unmet == nil {
+			r.Unmet = []string{}
+		}
 		met, would := len(r.Unmet) == 0, report.Changed
 		r.Met, r.Would, r.Changed = &met, &would, false
 	}

@@ -1,0 +1,276 @@
+# Copyright: (c) 2026, the gofleet authors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Written by controller/e2e/ansible from agent/spec, where the rules are.
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """The options that are gofleet's variables without their prefix."""
+
+    DOCUMENTATION = r"""
+options:
+  go_version:
+    description:
+      - The Go release to install, in quotes.
+      - Required for O(state=present).
+    type: str
+  archives:
+    description:
+      - Directory, http(s) URL on the inner network, or bundle.
+    type: path
+    default: ../archives
+  sha256:
+    description:
+      - "Sha256 of the archive by platform: pins that decide alone."
+    type: dict
+    default: {}
+  root:
+    description:
+      - Where toolchains lie on the host.
+    type: path
+    default: /usr/local/lib/gofleet
+  link:
+    description:
+      - The link to the current toolchain.
+    type: path
+    default: /usr/local/go
+  keep:
+    description:
+      - Older toolchains kept for rollback, 0 to 100.
+    type: int
+    default: 2
+  env:
+    description:
+      - Variables of the go command, written to go.env.
+    type: dict
+    default: {"GOTOOLCHAIN":"local"}
+  environment:
+    description:
+      - Other variables, for login shells.
+    type: dict
+    default: {}
+  verify:
+    description:
+      - How a toolchain is proved before it becomes current.
+    type: dict
+    suboptions:
+      level:
+        description:
+          - Each level includes those before it.
+        type: str
+        choices: ["quick","build","cgo"]
+        default: quick
+      commands:
+        description:
+          - Further commands that must succeed.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          command:
+            description:
+              - Program and arguments; no shell reads them.
+            type: list
+            elements: str
+            required: true
+          user:
+            description:
+              - Who runs it; without one the deploy user, where there is one.
+            type: str
+          chdir:
+            description:
+              - Where it runs.
+            type: path
+          timeout:
+            description:
+              - Time for one try.
+            type: str
+            default: "1m"
+          retries:
+            description:
+              - Further tries, 0 to 100.
+            type: int
+            default: 0
+          rc:
+            description:
+              - The exit code that counts as good.
+            type: int
+            default: 0
+  user:
+    description:
+      - The deploy user; null makes none.
+    type: dict
+    suboptions:
+      name:
+        description:
+          - The account, which is not root.
+        type: str
+        required: true
+      shell:
+        description:
+          - Login shell of a new account.
+        type: path
+        default: /bin/bash
+      groups:
+        description:
+          - Further groups.
+        type: list
+        elements: str
+        default: []
+      authorized_keys:
+        description:
+          - Public keys, each one line.
+        type: list
+        elements: str
+        default: []
+      sudo:
+        description:
+          - None, or the commands allowed without a password.
+        type: raw
+        default: none
+  preconditions:
+    description:
+      - What a host must be; null switches one off.
+    type: dict
+    suboptions:
+      os:
+        description:
+          - Operating systems.
+        type: list
+        elements: str
+        default: ["linux"]
+      arch:
+        description:
+          - Machines, as uname -m or Go archives name them.
+        type: list
+        elements: str
+        default: ["x86_64","aarch64"]
+      kernel:
+        description:
+          - Version of the kernel.
+        type: dict
+        suboptions:
+          min:
+            description:
+              - Less fails the host.
+            type: str
+            default: "4.14"
+          recommended:
+            description:
+              - Less warns.
+            type: str
+      glibc:
+        description:
+          - Version of the GNU C library.
+        type: dict
+        suboptions:
+          min:
+            description:
+              - Less fails the host.
+            type: str
+            default: "2.28"
+          recommended:
+            description:
+              - Less warns.
+            type: str
+      cpus:
+        description:
+          - CPUs that a process may use.
+        type: dict
+        suboptions:
+          min:
+            description:
+              - Less fails the host.
+            type: int
+            default: 1
+          recommended:
+            description:
+              - Less warns.
+            type: int
+            default: 4
+      memory:
+        description:
+          - "Memory; 90 % of the figure is enough."
+        type: dict
+        suboptions:
+          min:
+            description:
+              - Less fails the host.
+            type: str
+            default: "2GB"
+          recommended:
+            description:
+              - Less warns.
+            type: str
+            default: "8GB"
+      disk:
+        description:
+          - Free space at root, plus what the wanted toolchain already takes.
+        type: dict
+        suboptions:
+          min:
+            description:
+              - Less fails the host.
+            type: str
+            default: "1GB"
+          recommended:
+            description:
+              - Less warns.
+            type: str
+      inodes:
+        description:
+          - Free inodes at root, plus those of the wanted toolchain.
+        type: dict
+        suboptions:
+          min:
+            description:
+              - Less fails the host.
+            type: int
+            default: 20000
+          recommended:
+            description:
+              - Less warns.
+            type: int
+      noexec:
+        description:
+          - What a root mounted noexec means.
+        type: str
+        choices: ["fail","warn"]
+        default: fail
+      clock:
+        description:
+          - Difference between host and controller; more warns.
+        type: dict
+        suboptions:
+          max_skew:
+            description:
+              - The most that is fine.
+            type: str
+            default: "5m"
+      distributions:
+        description:
+          - "Conditions such as \"ubuntu>=20.04\"; one that holds is enough."
+        type: dict
+        suboptions:
+          required:
+            description:
+              - None holding fails the host.
+            type: list
+            elements: str
+            default: []
+          recommended:
+            description:
+              - None holding warns.
+            type: list
+            elements: str
+            default: []
+      commands:
+        description:
+          - "Programs on the PATH: names, or dictionaries with a lowest version."
+        type: list
+        elements: raw
+        default: []
+"""
