@@ -4,13 +4,18 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/gofleet/gofleet/agent/spec"
 	"github.com/gofleet/gofleet/agent/tree"
 	"github.com/gofleet/gofleet/agent/wire"
 )
 
+func header(previous string) Header {
+	return Header{Format: Format, Version: "1.26.8", Platform: spec.Platform{OS: "linux", Arch: "amd64"}, Previous: previous}
+}
+
 func TestManifestRoundTrip(t *testing.T) {
 	text := tree.Manifest{{Path: "VERSION", Mode: 0o644, Size: 9}, {Path: "bin", Dir: true, Mode: 0o755}}.Encode()
-	m := &Manifest{text: text, Header: Header{Format: Format, Version: "1.26.8", Previous: "go1.26.7"}}
+	m := &Manifest{text: text, Header: header("go1.26.7")}
 	b, err := m.encode()
 	if err != nil {
 		t.Fatal(err)
@@ -34,7 +39,7 @@ func TestManifestRoundTrip(t *testing.T) {
 // FuzzManifest checks that nothing crashes, and that what is accepted has a
 // version that names a directory.
 func FuzzManifest(f *testing.F) {
-	b, err := (&Manifest{Header: Header{Format: Format, Version: "1.26.8"}}).encode()
+	b, err := (&Manifest{Header: header("")}).encode()
 	if err != nil {
 		f.Fatal(err)
 	}
