@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -122,6 +123,7 @@ func (a *app) addInventory(cmd *cobra.Command) {
 	f.StringVarP(&a.inventory.limit, "limit", "l", "", "only the hosts of this `pattern`; @file reads names")
 	f.StringArrayVarP(&a.inventory.extraVars, "extra-vars", "e", nil, "variables above all others: `k=v`, YAML, JSON or @file; repeats")
 	f.StringArrayVar(&a.inventory.vaultPassword, "vault-password-file", nil, "`file` with the vault password; repeats")
+	complete(cmd, "limit", a.completeNames(true))
 }
 
 // addConnect adds the flags that say how hosts are reached.
@@ -143,11 +145,18 @@ func (a *app) addConnect(cmd *cobra.Command) {
 	f.BoolVarP(&a.connect.askBecomePass, "ask-become-pass", "K", false, "ask for the become password")
 	f.StringVar(&a.connect.becomePassFile, "become-password-file", "", "`file` with the become password")
 	f.BoolVar(&a.connect.acceptNewHostKeys, "accept-new-host-keys", false, "record unknown host keys, with a warning each")
+	complete(cmd, "encoding", words("auto", "gzip", "zstd"))
+	for _, flag := range []string{"forks", "uploads", "timeout", "host-timeout", "user", "ssh-common-args"} {
+		complete(cmd, flag, noFiles)
+	}
 }
 
 // addOutput adds --output, whose formats depend on the command.
-func (a *app) addOutput(cmd *cobra.Command, formats string) {
-	cmd.Flags().StringVarP(&a.output.format, "output", "o", "text", formats)
+func (a *app) addOutput(cmd *cobra.Command, formats ...string) {
+	last := len(formats) - 1
+	usage := strings.Join(formats[:last], ", ") + " or " + formats[last]
+	cmd.Flags().StringVarP(&a.output.format, "output", "o", formats[0], usage)
+	complete(cmd, "output", words(formats...))
 }
 
 // look is what the outputs can show.

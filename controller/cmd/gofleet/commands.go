@@ -63,6 +63,7 @@ any toolchain that is on the host.`,
 	}
 	a.runFlags(cmd, &o)
 	cmd.Flags().StringVar(&o.version, "to", "", "the `version` to go back to; it must be on the host")
+	complete(cmd, "to", noFiles)
 	return cmd
 }
 
@@ -80,6 +81,7 @@ and one that a running process uses is kept with a warning.`,
 	}
 	a.runFlags(cmd, &o)
 	cmd.Flags().StringVar(&o.version, "version", "", "the `version` to remove")
+	complete(cmd, "version", noFiles)
 	cmd.MarkFlagRequired("version")
 	return cmd
 }

@@ -66,7 +66,13 @@ verifies is not fetched again.`,
 	f.StringVar(&from, "from", release.FromAuto, "auto (go.dev, else the module proxy), go.dev or proxy")
 	f.StringArrayVar(&o.Mirrors, "mirror", nil, "`URL` that has official archives, instead of go.dev's; repeats, tried in order")
 	f.StringVar(&o.Proxy, "proxy", "", "module proxies, written as GOPROXY is; GOPROXY if not given")
-	a.addOutput(cmd, "text or json")
+	a.addOutput(cmd, "text", "json")
+	complete(cmd, "platform", completePlatforms)
+	complete(cmd, "from", words(release.FromAuto, release.FromGoDev, release.FromProxy))
+	complete(cmd, "mirror", noFiles)
+	complete(cmd, "proxy", noFiles)
+	cmd.MarkFlagDirname("to")
+	cmd.ValidArgsFunction = noFiles
 	return cmd
 }
 

@@ -68,5 +68,8 @@ ansible-inventory prints for the same files.`,
 	f.StringVar(&host, "host", "", "the variables of one `host` as JSON")
 	f.StringVar(&hosts, "hosts", "", "the hosts that a `pattern` matches")
 	cmd.MarkFlagsMutuallyExclusive("list", "graph", "host", "hosts")
+	cmd.ValidArgsFunction = noFiles
+	complete(cmd, "host", a.completeNames(false))
+	complete(cmd, "hosts", a.completeNames(true))
 	return cmd
 }

@@ -12,10 +12,16 @@ import (
 // manCommand writes man pages from the command definitions.
 func (a *app) manCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:     "man DIR",
-		Short:   "write the man pages into a directory",
-		Example: "  gofleet man /usr/local/share/man/man1",
-		Args:    cobra.ExactArgs(1),
+		Use:   "man DIR",
+		Short: "write the man pages into a directory",
+		Long: `man writes a page for gofleet and one for each command, gofleet-apply.1 and so
+on, from the same definitions as --help. The directory is made if need be.`,
+		Example: `  sudo gofleet man /usr/local/share/man/man1
+  man gofleet-apply`,
+		Args: cobra.ExactArgs(1),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveFilterDirs
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return fmt.Errorf("write man pages: %w", err)

@@ -33,7 +33,8 @@ type order struct {
 func (a *app) runFlags(cmd *cobra.Command, o *order) {
 	a.addInventory(cmd)
 	a.addConnect(cmd)
-	a.addOutput(cmd, "text, json or jsonl")
+	a.addOutput(cmd, "text", "json", "jsonl")
+	cmd.ValidArgsFunction = noFiles
 	f := cmd.Flags()
 	f.BoolVarP(&o.diff, "diff", "D", false, "show what changes inside files")
 	if o.action != wire.Audit {

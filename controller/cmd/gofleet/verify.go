@@ -52,7 +52,7 @@ if apply would refuse one of the files.`,
 			return nil
 		},
 	}
-	a.addOutput(cmd, "text or json")
+	a.addOutput(cmd, "text", "json")
 	return cmd
 }
 
