@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/gofleet/gofleet/agent/internal/asuser"
+	"github.com/gofleet/gofleet/agent/internal/fault"
 	"github.com/gofleet/gofleet/agent/internal/serve"
 )
 
@@ -99,7 +100,7 @@ func ansibleTask(ctx context.Context, o serve.AnsibleOptions, file string, stdin
 
 // runServe reads the flags of serve and serves one task.
 func runServe(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	o := serve.Options{In: stdin, Out: stdout, Version: Version}
+	o := serve.Options{In: stdin, Out: stdout, Version: Version, Silence: fault.Silence(serve.Silence), Fault: fault.Hook()}
 	flags := flag.NewFlagSet("gofleet-agent serve", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.Marker, "marker", "", "what Hello stands behind")

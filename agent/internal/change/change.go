@@ -23,6 +23,10 @@ type Step struct {
 
 // Recorder runs steps and remembers them.
 type Recorder struct {
+	// Fault, if set, is called after each step: "step 1", "step 2", … Tests
+	// end the process there.
+	Fault func(point string)
+
 	check, diff bool
 	results     []wire.ActionResult
 	drift       []string
@@ -52,6 +56,9 @@ func (r *Recorder) Run(ctx context.Context, steps ...Step) error {
 			r.undo = append(r.undo, s)
 			if err := s.Do(ctx); err != nil {
 				return fmt.Errorf("%s: %w", s.Name, err)
+			}
+			if r.Fault != nil {
+				r.Fault(fmt.Sprintf("step %d", len(r.undo)))
 			}
 		}
 		res := wire.ActionResult{Name: s.Name, Changed: true}

@@ -50,6 +50,7 @@ func (j *job) apply(ctx context.Context) error {
 	if err := j.keepAgent(ctx); err != nil {
 		return err
 	}
+	j.options.fault("agent kept")
 	var staged *toolchain.Staged
 	if !j.state.Ready() {
 		if staged, err = j.receive(ctx); err != nil {
@@ -109,7 +110,11 @@ func (j *job) make(ctx context.Context, phase string, steps []change.Step) error
 	if err := j.changes.Run(ctx, steps...); err != nil {
 		return err
 	}
-	return j.saveRecord()
+	if err := j.saveRecord(); err != nil {
+		return err
+	}
+	j.options.fault("recorded " + phase)
+	return nil
 }
 
 // noteDrift notes what of the wanted toolchain is no longer as installed, or,

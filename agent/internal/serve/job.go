@@ -47,6 +47,7 @@ type job struct {
 func (j *job) run(ctx context.Context) *wire.Report {
 	j.clock = stopwatch{seconds: map[string]float64{}, now: time.Now}
 	j.changes = change.NewRecorder(j.task.Check || j.task.Action == wire.Audit, j.task.Diff)
+	j.changes.Fault = j.options.Fault
 	err := j.look(ctx)
 	if err == nil {
 		err = j.act(ctx)
@@ -67,7 +68,7 @@ func (j *job) look(ctx context.Context) (err error) {
 	// An ordinary user's layout has places of its own; everything after this
 	// line uses those.
 	s.Root, s.Link = layout.Root, layout.Link
-	j.store = &toolchain.Store{Layout: layout, Gofleet: j.task.Gofleet}
+	j.store = &toolchain.Store{Layout: layout, Gofleet: j.task.Gofleet, Fault: j.options.Fault}
 	if err := j.inspect(ctx); err != nil {
 		return err
 	}
@@ -138,6 +139,9 @@ func (j *job) lockedUnlessChecking(ctx context.Context, do func(context.Context)
 // locked does what changes the host: alone, on what it looks like then, with
 // what a crash left swept away, and with everything taken back if it fails.
 func (j *job) locked(ctx context.Context, do func(context.Context) error) (err error) {
+	if err := j.refuseEarly(ctx); err != nil {
+		return err
+	}
 	j.phaseBegins("lock")
 	me := toolchain.Holder{PID: os.Getpid(), Run: j.task.Run, Controller: j.task.Controller, Since: time.Now()}
 	lock, err := j.store.Lock(ctx, me, patience, func(h toolchain.Holder) {
@@ -147,6 +151,7 @@ func (j *job) locked(ctx context.Context, do func(context.Context) error) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	j.options.fault("locked")
 	if err := j.loadRecord(); err != nil {
 		return err
 	}
@@ -159,12 +164,28 @@ func (j *job) locked(ctx context.Context, do func(context.Context) error) (err e
 	if err := j.inspect(ctx); err != nil {
 		return err
 	}
+	j.options.fault("swept")
 	if err = do(ctx); err == nil {
 		err = j.saveRecord()
 	}
+	j.options.fault("done")
 	if err != nil {
 		j.takeBack()
 	}
+	return err
+}
+
+// refuseEarly plans what an ordinary user asked for before the lock is taken:
+// that lies in the prefix, which does not exist until something is installed,
+// and what needs root has to be refused before anything is there.
+func (j *job) refuseEarly(ctx context.Context) error {
+	if !j.store.User || j.task.Action != wire.Apply {
+		return nil
+	}
+	if _, err := j.planAccount(ctx); err != nil {
+		return err
+	}
+	_, err := j.planEnviron(ctx, j.store.Dir(j.task.Spec.GoVersion))
 	return err
 }
 

@@ -4,6 +4,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,8 +18,8 @@ import (
 	"github.com/gofleet/gofleet/agent/wire"
 )
 
-// silence is how long an agent bears hearing nothing from its controller.
-const silence = 60 * time.Second
+// Silence is how long an agent bears hearing nothing from its controller.
+const Silence = 60 * time.Second
 
 // Options are those of one connection.
 type Options struct {
@@ -28,6 +29,15 @@ type Options struct {
 	LoginUID int
 	Cached   bool
 	Version  string
+
+	Silence time.Duration      // how long to bear hearing nothing; 0 is the usual
+	Fault   func(point string) // if set, called between every two steps of a task; tests end the process there
+}
+
+func (o Options) fault(point string) {
+	if o.Fault != nil {
+		o.Fault(point)
+	}
 }
 
 // errGone ends a task whose controller went away or asked to stop.
@@ -80,7 +90,7 @@ func Serve(ctx context.Context, o Options) error {
 	if err := s.hello(o.Out, o.Marker, hello); err != nil {
 		return err
 	}
-	go s.listen(cancel)
+	go s.listen(cancel, cmp.Or(o.Silence, Silence))
 
 	var task wire.Task
 	select {
@@ -88,15 +98,18 @@ func Serve(ctx context.Context, o Options) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+	o.fault("task")
 	report := (&job{session: s, task: task, options: o, platform: platform}).run(ctx)
+	o.fault("report")
 	if err := s.out.Write(wire.Event{Report: report}); err != nil {
 		return fmt.Errorf("send the report: %w", err)
 	}
+	o.fault("reported")
 	return nil
 }
 
 // listen reads commands until the connection ends or is silent for too long.
-func (s *session) listen(cancel context.CancelCauseFunc) {
+func (s *session) listen(cancel context.CancelCauseFunc, silence time.Duration) {
 	watchdog := time.AfterFunc(silence, func() { cancel(errGone) })
 	defer watchdog.Stop()
 	for {
