@@ -85,12 +85,11 @@ func (c *Conn) launch(ctx context.Context, l Launch) (*Session, error) {
 	// Whatever blocks on the process ends when it is killed.
 	stop := context.AfterFunc(ctx, st.proc.kill)
 	session, err := st.run()
-	if err != nil {
-		cancel(err)
-		return nil, err
+	if !stop() && err == nil {
+		err = st.failure(context.Cause(ctx))
 	}
-	if !stop() {
-		return nil, st.failure(context.Cause(ctx))
+	if err != nil {
+		return nil, err
 	}
 	return session, nil
 }
@@ -320,9 +319,6 @@ func (st *starting) explain(err error) error {
 	if errors.As(err, &w) {
 		return err
 	}
-	if cause := st.conn.via.broken(); cause != nil {
-		return &wire.Error{Kind: wire.KindUnreachable, Retryable: true, Message: fmt.Sprintf("start the agent: %v", cause)}
-	}
 	if errors.Is(err, errNoise) || errors.Is(err, wire.ErrTooLong) {
 		return wire.NewError(wire.KindProtocol, fmt.Errorf("start the agent: %w", err), "shells that are not interactive should print nothing: look at the login user's .bashrc, and at ForceCommand")
 	}
@@ -366,6 +362,9 @@ func (st *starting) ended() error {
 		}
 	}
 	code, known := st.exitCode()
+	if cause := brokenUnless(known, st.conn.via); cause != nil {
+		return &wire.Error{Kind: wire.KindUnreachable, Retryable: true, Message: fmt.Sprintf("start the agent: %v", cause)}
+	}
 	if st.cached && (code == 126 || code == 127 || code > signalBase) {
 		return errCached
 	}
@@ -381,17 +380,30 @@ func (st *starting) ended() error {
 	return e
 }
 
+// brokenUnless is why the connection ended, if it did rather than the command.
+func brokenUnless(known bool, via transport) error {
+	if known {
+		return nil
+	}
+	return brokenSoon(via)
+}
+
 // exitCode waits shortly for the process' end.
 func (st *starting) exitCode() (code int, known bool) {
 	result := make(chan int, 1)
+	lost := make(chan struct{})
 	go func() {
 		if code, err := st.proc.wait(); err == nil {
 			result <- code
+		} else {
+			close(lost)
 		}
 	}()
 	select {
 	case code := <-result:
 		return code, true
+	case <-lost:
+		return 0, false
 	case <-time.After(2 * time.Second):
 		return 0, false
 	}

@@ -216,14 +216,14 @@ func copyFile(t *testing.T, from, to string) {
 	}
 }
 
-// Twenty hosts wait for one passphrase, which takes longer than a login may.
+// Twenty hosts wait for one passphrase.
 func TestPassphraseOnceForAll(t *testing.T) {
 	s := startSSHD(t, sshdOptions{config: "MaxStartups 100"})
 	d := s.dialer()
 	d.Timeout = 5 * time.Second
 	file := encryptedKey(t, "ed25519", "open sesame")
 	const hosts = 20
-	var asked, waiting atomic.Int32
+	var asked atomic.Int32
 	d.Passphrase = func(context.Context, string) ([]byte, error) {
 		asked.Add(1)
 		return []byte("open sesame"), nil
@@ -233,7 +233,6 @@ func TestPassphraseOnceForAll(t *testing.T) {
 		wg.Go(func() {
 			target := s.target("guest")
 			target.KeyFiles = []string{file}
-			waiting.Add(1)
 			c, err := d.Dial(testContext(t), target)
 			if err != nil {
 				t.Error(err)
@@ -259,13 +258,21 @@ func TestPassphrasePausesTheClock(t *testing.T) {
 		<-slow.Done() // the user types for longer than a login may take
 		return []byte("open sesame"), nil
 	}
-	target := s.target("guest")
-	target.KeyFiles = []string{encryptedKey(t, "ed25519", "open sesame")}
-	c, err := d.Dial(testContext(t), target)
-	if err != nil {
-		t.Fatal(err)
+	file := encryptedKey(t, "ed25519", "open sesame")
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			target := s.target("guest")
+			target.KeyFiles = []string{file}
+			c, err := d.Dial(testContext(t), target)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			c.Close()
+		})
 	}
-	c.Close()
+	wg.Wait()
 }
 
 func TestUserCertificate(t *testing.T) {

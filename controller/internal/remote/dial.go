@@ -148,7 +148,7 @@ func (d *Dialer) network(ctx context.Context, s *settings) (net.Conn, error) {
 	defer cancel()
 	switch {
 	case via != nil:
-		return via.client.DialContext(ctx, "tcp", s.addr())
+		return via.dial(ctx, s.addr())
 	case s.proxyCommand != "":
 		return startProxyCommand(s.proxyCommand)
 	}
@@ -223,7 +223,7 @@ func (d *Dialer) networkError(s *settings, err error) error {
 		e.Hint = "is sshd running there, on that port?"
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
 		e.Hint = "there is no way to that address from here; a ProxyJump may be missing"
-	case errors.Is(err, syscall.ECONNRESET):
+	case lost(err):
 	default:
 		again = false
 	}

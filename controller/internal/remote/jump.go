@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"github.com/gofleet/gofleet/agent/wire"
 )
@@ -101,4 +105,14 @@ func (j *jump) close() {
 	if j.via != nil {
 		j.via.close()
 	}
+}
+
+// dial opens a connection to addr from the host at the other end.
+func (t *sshTransport) dial(ctx context.Context, addr string) (net.Conn, error) {
+	conn, err := t.client.DialContext(ctx, "tcp", addr)
+	var refused *ssh.OpenChannelError
+	if err != nil && ctx.Err() == nil && !errors.As(err, &refused) && brokenSoon(t) != nil {
+		return nil, fmt.Errorf("the connection to the jump host was lost: %w", io.ErrUnexpectedEOF)
+	}
+	return conn, err
 }

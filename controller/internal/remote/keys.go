@@ -22,15 +22,33 @@ const maxPassphrases = 3
 
 // keyFile is a private key on disk, read once and asked about once.
 type keyFile struct {
-	path string
-	load func() (*keyFile, error)
+	path   string
+	load   func() (*keyFile, error)
+	asking chan struct{} // holds one token: who has it may ask the user
 
-	public  ssh.PublicKey
-	content []byte // while it is encrypted
+	mu    sync.Mutex
+	state keyState
+}
 
-	mu     sync.Mutex
-	signer ssh.AlgorithmSigner
-	failed error // the passphrase was not given; nobody is asked again
+// keyState is what is known of a key. Without signer and content, only the
+// public key is.
+type keyState struct {
+	public  ssh.PublicKey // nil for an encrypted old PEM file
+	content []byte        // while it is encrypted
+	signer  ssh.AlgorithmSigner
+	failed  error // the passphrase was not given; nobody is asked again
+}
+
+func (k *keyFile) now() keyState {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.state
+}
+
+func (k *keyFile) set(s keyState) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.state = s
 }
 
 // keyFile gives the key in a file. An absent file wraps fs.ErrNotExist.
@@ -38,70 +56,73 @@ func (d *Dialer) keyFile(path string) (*keyFile, error) {
 	d.shared.mu.Lock()
 	k, ok := d.shared.keyFiles[path]
 	if !ok {
-		k = &keyFile{path: path}
-		k.load = sync.OnceValues(func() (*keyFile, error) { return k, k.read() })
+		k = &keyFile{path: path, asking: make(chan struct{}, 1)}
+		k.load = sync.OnceValues(func() (*keyFile, error) {
+			state, err := readKey(path)
+			k.set(state)
+			return k, err
+		})
 		put(&d.shared.keyFiles, path, k)
 	}
 	d.shared.mu.Unlock()
 	return k.load()
 }
 
-func (k *keyFile) read() error {
-	f, err := os.Open(k.path)
+func readKey(path string) (s keyState, err error) {
+	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return s, err
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
-		return err
+		return s, err
 	}
 	content, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
 	if err != nil {
-		return err
+		return s, err
 	}
 	key, err := ssh.ParseRawPrivateKey(content)
 	var encrypted *ssh.PassphraseMissingError
 	locked := errors.As(err, &encrypted)
 	if err != nil && !locked {
-		if pub, pubErr := readPublicKey(k.path); pubErr == nil {
-			k.public = pub // IdentityFile may name a public key whose private one the agent has
-			return nil
+		if pub, pubErr := readPublicKey(path); pubErr == nil {
+			// IdentityFile may name a public key whose private one the agent has.
+			return keyState{public: pub}, nil
 		}
-		return fmt.Errorf("not a private key that gofleet can read: %w", err)
+		return s, fmt.Errorf("not a private key that gofleet can read: %w", err)
 	}
 	if st.Mode().Perm()&0o077 != 0 && ownedByUs(st) {
-		return fmt.Errorf("others may read it (mode %04o); run chmod 600 %s", st.Mode().Perm(), k.path)
+		return s, fmt.Errorf("others may read it (mode %04o); run chmod 600 %s", st.Mode().Perm(), path)
 	}
 	if !locked {
-		return k.use(key)
+		return newKeyState(key)
 	}
-	k.content, k.public = content, encrypted.PublicKey
-	if k.public == nil { // old PEM files hold no public key
-		k.public, _ = readPublicKey(k.path + ".pub")
+	s = keyState{content: content, public: encrypted.PublicKey}
+	if s.public == nil { // old PEM files hold no public key
+		s.public, _ = readPublicKey(path + ".pub")
 	}
-	return nil
+	return s, nil
 }
 
-// use takes a decrypted key.
-func (k *keyFile) use(key any) error {
+// newKeyState takes a decrypted key.
+func newKeyState(key any) (s keyState, err error) {
 	if p, ok := key.(*rsa.PrivateKey); ok && p.N.BitLen() < 2048 {
-		return fmt.Errorf("an RSA key of %d bits is too weak", p.N.BitLen())
+		return s, fmt.Errorf("an RSA key of %d bits is too weak", p.N.BitLen())
 	}
 	signer, ok := key.(crypto.Signer)
 	if !ok {
-		return fmt.Errorf("a key of type %T cannot sign", key)
+		return s, fmt.Errorf("a key of type %T cannot sign", key)
 	}
-	s, err := ssh.NewSignerFromSigner(signer)
+	plain, err := ssh.NewSignerFromSigner(signer)
 	if err != nil {
-		return err
+		return s, err
 	}
-	as, ok := s.(ssh.AlgorithmSigner)
+	as, ok := plain.(ssh.AlgorithmSigner)
 	if !ok {
-		return fmt.Errorf("a key of type %s cannot sign", s.PublicKey().Type())
+		return s, fmt.Errorf("a key of type %s cannot sign", plain.PublicKey().Type())
 	}
-	k.signer, k.public = as, s.PublicKey()
-	return nil
+	return keyState{signer: as, public: as.PublicKey()}, nil
 }
 
 func readPublicKey(path string) (ssh.PublicKey, error) {
@@ -121,37 +142,44 @@ func readPublicKey(path string) (ssh.PublicKey, error) {
 // unlock decrypts the key, asking for its passphrase. Whoever comes while
 // another asks waits for that answer.
 func (k *keyFile) unlock(ctx context.Context, d *Dialer) (ssh.AlgorithmSigner, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.signer != nil || k.failed != nil {
-		return k.signer, k.failed
+	select {
+	case k.asking <- struct{}{}:
+		defer func() { <-k.asking }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
-	if k.content == nil {
-		return nil, fmt.Errorf("%s is a public key", k.path)
+	s := k.now()
+	if s.signer != nil || s.failed != nil {
+		return s.signer, s.failed
 	}
+	opened, err := k.ask(ctx, d, s.content)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		opened = keyState{public: s.public, content: s.content, failed: err}
+	}
+	k.set(opened)
+	return opened.signer, err
+}
+
+// ask asks for the passphrase until it is right, some times at most.
+func (k *keyFile) ask(ctx context.Context, d *Dialer, content []byte) (s keyState, err error) {
 	if d.Passphrase == nil {
-		k.failed = fmt.Errorf("key %s is encrypted and there is nobody to ask; add it to ssh-agent with ssh-add", k.path)
-		return nil, k.failed
+		return s, fmt.Errorf("key %s is encrypted and there is nobody to ask; add it to ssh-agent with ssh-add", k.path)
 	}
 	for range maxPassphrases {
 		phrase, err := d.Passphrase(ctx, k.path)
 		if err != nil {
-			if ctx.Err() == nil {
-				k.failed = fmt.Errorf("passphrase of key %s: %w", k.path, err)
-				return nil, k.failed
-			}
-			return nil, err
+			return s, fmt.Errorf("passphrase of key %s: %w", k.path, err)
 		}
-		key, err := ssh.ParseRawPrivateKeyWithPassphrase(k.content, phrase)
+		key, err := ssh.ParseRawPrivateKeyWithPassphrase(content, phrase)
 		clear(phrase)
 		if err == nil {
-			k.content = nil
-			k.failed = k.use(key)
-			return k.signer, k.failed
+			return newKeyState(key)
 		}
-		k.failed = fmt.Errorf("the passphrase of key %s is wrong", k.path)
 	}
-	return nil, k.failed
+	return s, fmt.Errorf("the passphrase of key %s is wrong", k.path)
 }
 
 // identity is a key on offer to a server, and where it is from.
@@ -163,12 +191,13 @@ type identity struct {
 // lockedSigner is an encrypted key, whose passphrase is asked for only when a
 // server wants a signature of it.
 type lockedSigner struct {
-	key *keyFile
-	d   *Dialer
-	h   *handshake
+	key    *keyFile
+	public ssh.PublicKey
+	d      *Dialer
+	h      *handshake
 }
 
-func (s *lockedSigner) PublicKey() ssh.PublicKey { return s.key.public }
+func (s *lockedSigner) PublicKey() ssh.PublicKey { return s.public }
 
 func (s *lockedSigner) Sign(rand io.Reader, data []byte) (*ssh.Signature, error) {
 	return s.SignWithAlgorithm(rand, data, "")
@@ -203,7 +232,7 @@ func (d *Dialer) identities(h *handshake) (ids []identity, notes []string) {
 		if errors.Is(err, fs.ErrNotExist) {
 			// A public key beside an absent file names a key of the agent.
 			if pub, pubErr := readPublicKey(path + ".pub"); pubErr == nil {
-				key, err = &keyFile{path: path, public: pub}, nil
+				key, err = &keyFile{path: path, state: keyState{public: pub}}, nil
 			} else if !named {
 				continue
 			}
@@ -212,8 +241,8 @@ func (d *Dialer) identities(h *handshake) (ids []identity, notes []string) {
 			notes = append(notes, fmt.Sprintf("%s: %v", path, plainError(err)))
 			continue
 		}
-		if a := findSigner(agentKeys, key.public); a != nil {
-			inAgent[string(key.public.Marshal())] = true
+		if a := findSigner(agentKeys, key.now().public); a != nil {
+			inAgent[string(a.PublicKey().Marshal())] = true
 			ids = append(ids, withCertificates(d, s, identity{a, path + " (in ssh-agent)"}, path)...)
 			continue
 		}
@@ -247,17 +276,15 @@ func plainError(err error) error {
 
 // fileIdentity makes an identity of a key file.
 func (d *Dialer) fileIdentity(h *handshake, key *keyFile) (id identity, locked bool, err error) {
-	key.mu.Lock()
-	signer, failed, encrypted := key.signer, key.failed, key.content != nil
-	key.mu.Unlock()
+	s := key.now()
 	switch {
-	case signer != nil:
-		return identity{signer, key.path}, false, nil
-	case failed != nil:
-		return id, false, failed
-	case !encrypted:
+	case s.signer != nil:
+		return identity{s.signer, key.path}, false, nil
+	case s.failed != nil:
+		return id, false, s.failed
+	case s.content == nil:
 		return id, false, errors.New("only its public key is here, and ssh-agent does not hold it")
-	case key.public == nil: // an old PEM file: it has to be opened to be offered
+	case s.public == nil: // an old PEM file: it has to be opened to be offered
 		resume := h.pause()
 		defer resume()
 		signer, err := key.unlock(h.ctx, d)
@@ -266,7 +293,7 @@ func (d *Dialer) fileIdentity(h *handshake, key *keyFile) (id identity, locked b
 		_, err := key.unlock(h.ctx, d)
 		return id, false, err
 	}
-	return identity{&lockedSigner{key: key, d: d, h: h}, key.path}, true, nil
+	return identity{&lockedSigner{key: key, public: s.public, d: d, h: h}, key.path}, true, nil
 }
 
 // withCertificates puts the certificates of a key before it.

@@ -70,7 +70,7 @@ func startSSH(ctx context.Context, client *ssh.Client, command string) (process,
 		}
 	}
 	if err == nil {
-		err = withContext(ctx, func() error { return session.Start(command) })
+		err = awaitError(ctx, func() error { return session.Start(command) })
 	}
 	if err != nil {
 		p.release()
@@ -79,41 +79,44 @@ func startSSH(ctx context.Context, client *ssh.Client, command string) (process,
 	return p, nil
 }
 
-// newSession opens a channel; a server that never answers costs a goroutine
+// newSession opens a channel. A server that never answers costs a goroutine
 // until the connection closes, but not the caller.
-func newSession(ctx context.Context, client *ssh.Client) (session *ssh.Session, err error) {
-	var mu sync.Mutex
-	gone := false
-	err = withContext(ctx, func() error {
-		s, err := client.NewSession()
-		mu.Lock()
-		defer mu.Unlock()
-		if err == nil && gone {
-			s.Close()
-		}
-		session = s
-		return err
-	})
-	mu.Lock()
-	defer mu.Unlock()
-	if err != nil {
-		gone = true
-		return nil, err
-	}
-	return session, nil
+func newSession(ctx context.Context, client *ssh.Client) (*ssh.Session, error) {
+	return await(ctx, client.NewSession, func(late *ssh.Session) { late.Close() })
 }
 
-// withContext runs f, which has no context, and stops waiting for it when ctx
-// ends. f must then end by itself when its connection is closed.
-func withContext(ctx context.Context, f func() error) error {
-	done := make(chan error, 1)
-	go func() { done <- f() }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
+// await runs f, which has no context, and stops waiting for it when ctx ends;
+// what f makes after that goes to late, which may be nil. f must end by itself
+// when its connection is closed.
+func await[T any](ctx context.Context, f func() (T, error), late func(T)) (T, error) {
+	type result struct {
+		value T
+		err   error
 	}
+	done := make(chan result)
+	go func() {
+		v, err := f()
+		select {
+		case done <- result{v, err}:
+		case <-ctx.Done():
+			if err == nil && late != nil {
+				late(v)
+			}
+		}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, context.Cause(ctx)
+	}
+}
+
+// awaitError is await for what makes nothing.
+func awaitError(ctx context.Context, f func() error) error {
+	_, err := await(ctx, func() (struct{}, error) { return struct{}{}, f() }, nil)
+	return err
 }
 
 // localTransport runs commands on this machine.
@@ -191,7 +194,8 @@ func (l *localTransport) exec(_ context.Context, command string) (process, error
 	return p, nil
 }
 
-func (l *localTransport) broken() error { return nil }
+func (l *localTransport) broken() error         { return nil }
+func (l *localTransport) over() <-chan struct{} { return nil }
 
 func (l *localTransport) close() error {
 	l.mu.Lock()

@@ -108,5 +108,17 @@ type transport interface {
 	upload(ctx context.Context, u upload) error
 	// broken tells why the transport ended by itself, or nil.
 	broken() error
+	// over is closed when the transport has ended; nil if it cannot end.
+	over() <-chan struct{}
 	close() error
+}
+
+// brokenSoon is broken after what ends a channel was seen: when a connection
+// ends, its channels do so a moment earlier.
+func brokenSoon(t transport) error {
+	select {
+	case <-t.over():
+	case <-time.After(300 * time.Millisecond):
+	}
+	return t.broken()
 }

@@ -48,7 +48,7 @@ func (s *Session) Wait() error {
 		said = "; it said: " + said
 	}
 	switch {
-	case s.lost != nil && s.conn.via.broken() != nil:
+	case s.lost != nil && brokenSoon(s.conn.via) != nil:
 		return s.brokenError()
 	case s.lost != nil:
 		return &wire.Error{Kind: wire.KindAgent, Retryable: true, Message: fmt.Sprintf("the agent ended without saying how (%v)%s", s.lost, said)}

@@ -96,6 +96,8 @@ func (t *sshTransport) broken() error {
 	return t.cause
 }
 
+func (t *sshTransport) over() <-chan struct{} { return t.done }
+
 func (t *sshTransport) exec(ctx context.Context, command string) (process, error) {
 	return startSSH(ctx, t.client, command)
 }

@@ -86,7 +86,7 @@ func (t *sshTransport) upload(ctx context.Context, u upload) error {
 	if err == nil || errors.Is(err, ErrNoSFTP) || ctx.Err() != nil || t.broken() != nil || packet == smallPacket {
 		return err
 	}
-	if !errors.Is(err, sftp.ErrSSHFxConnectionLost) && !errors.Is(err, sftp.ErrSSHFxBadMessage) {
+	if !errors.Is(err, sftp.ErrSSHFxConnectionLost) && !errors.Is(err, sftp.ErrSSHFxBadMessage) && !errors.Is(err, io.EOF) {
 		return err
 	}
 	// Not OpenSSH's own sftp-server behind that name: what everyone takes.
@@ -104,13 +104,9 @@ func (t *sshTransport) uploadWith(ctx context.Context, u upload, packet int) err
 	defer func() { go client.Close() }()
 	defer func() { go session.Close() }()
 
-	var file *sftp.File
 	openCtx, cancel := context.WithTimeout(ctx, sftpTimeout)
 	defer cancel()
-	err = withContext(openCtx, func() (err error) {
-		file, err = client.OpenFile(u.dst, os.O_WRONLY)
-		return err
-	})
+	file, err := await(openCtx, func() (*sftp.File, error) { return client.OpenFile(u.dst, os.O_WRONLY) }, nil)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
@@ -123,7 +119,7 @@ func (t *sshTransport) uploadWith(ctx context.Context, u upload, packet int) err
 	}
 	err = u.run(ctx, file.WriteAt, packet)
 	if err == nil {
-		err = withContext(ctx, file.Close)
+		err = awaitError(ctx, file.Close)
 	}
 	return err
 }
@@ -143,23 +139,7 @@ func (t *sshTransport) openSFTP(ctx context.Context, packet int) (*ssh.Session, 
 	if err != nil {
 		return nil, nil, fmt.Errorf("open a channel for SFTP: %w", err)
 	}
-	var client *sftp.Client
-	err = withContext(openCtx, func() error {
-		in, err := session.StdinPipe()
-		if err != nil {
-			return err
-		}
-		out, err := session.StdoutPipe()
-		if err != nil {
-			return err
-		}
-		if err := session.RequestSubsystem("sftp"); err != nil {
-			return err
-		}
-		c, err := sftp.NewClientPipe(out, in, sftp.MaxPacketUnchecked(packet))
-		client = c
-		return err
-	})
+	client, err := await(openCtx, func() (*sftp.Client, error) { return startSFTP(session, packet) }, nil)
 	if err == nil {
 		return session, client, nil
 	}
@@ -172,6 +152,21 @@ func (t *sshTransport) openSFTP(ctx context.Context, packet int) (*ssh.Session, 
 	t.noSFTP = none
 	t.mu.Unlock()
 	return nil, nil, none
+}
+
+func startSFTP(session *ssh.Session, packet int) (*sftp.Client, error) {
+	in, err := session.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := session.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := session.RequestSubsystem("sftp"); err != nil {
+		return nil, err
+	}
+	return sftp.NewClientPipe(out, in, sftp.MaxPacketUnchecked(packet))
 }
 
 // run writes with several packets in flight.
