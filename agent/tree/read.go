@@ -54,26 +54,39 @@ func Read(r io.Reader, limits Limits, visit func(e Entry, content io.Reader) err
 		m:      make(Manifest, 0, min(limits.Files+limits.Dirs, 20_000)),
 		hash:   hashReader{h: sha256.New()},
 	}
-	for {
-		hdr, err := t.tar.Next()
-		if errors.Is(err, io.EOF) && !src.ended {
-			break
-		}
-		if err == nil {
-			err = t.entry(hdr)
-		}
-		if err != nil {
-			return nil, src.explain(err)
-		}
-	}
-	if err := src.drain(); err != nil {
-		return nil, src.explain(err)
+	if err := t.readAll(src); err != nil {
+		return nil, err
 	}
 	if len(t.m) == 0 {
 		return nil, corrupt(errors.New("archive is empty"))
 	}
 	t.m.Sort()
 	return t.m, nil
+}
+
+// ReadKnown is Read for an archive whose manifest is known already, and whose
+// bytes some sum outside proves: it holds every entry against the manifest by
+// path, kind, mode and size, and hashes no content, which would cost most of
+// the time. It gives nothing that the manifest does not say.
+func ReadKnown(r io.Reader, known Manifest, visit func(e Entry, content io.Reader) error) error {
+	files, dirs, size := known.Count()
+	src := &source{r: r}
+	t := &reader{
+		tar:    tar.NewReader(src),
+		limits: Limits{Files: files, Dirs: dirs, Bytes: size},
+		visit:  visit,
+		seen:   make(map[string]kind, len(known)),
+		known:  known,
+	}
+	if err := t.readAll(src); err != nil {
+		return err
+	}
+	// Nothing came twice and nothing that is not in the manifest, so equal
+	// numbers are equal sets.
+	if t.files != files || t.dirs != dirs {
+		return corrupt(fmt.Errorf("archive has %d files and %d directories, not %d and %d", t.files, t.dirs, files, dirs))
+	}
+	return nil
 }
 
 // kind is what a path was seen as.
@@ -97,6 +110,27 @@ type reader struct {
 	root   bool   // the entry go/ was there
 	last   string // directory of the last entry, known to exist
 	hash   hashReader
+	known  Manifest // what every entry must be in, instead of being hashed
+}
+
+// readAll reads every entry and what is behind the last.
+func (t *reader) readAll(src *source) error {
+	for {
+		hdr, err := t.tar.Next()
+		if errors.Is(err, io.EOF) && !src.ended {
+			break
+		}
+		if err == nil {
+			err = t.entry(hdr)
+		}
+		if err != nil {
+			return src.explain(err)
+		}
+	}
+	if err := src.drain(); err != nil {
+		return src.explain(err)
+	}
+	return nil
 }
 
 func (t *reader) entry(hdr *tar.Header) error {
@@ -199,7 +233,9 @@ func (t *reader) dir(name, path string, as kind) error {
 	}
 	t.seen[path] = as
 	e := Entry{Path: path, Dir: true, Mode: 0o755}
-	t.m = append(t.m, e)
+	if err := t.note(name, &e); err != nil {
+		return err
+	}
 	if t.visit == nil {
 		return nil
 	}
@@ -219,6 +255,9 @@ func (t *reader) file(hdr *tar.Header, path string) error {
 	t.bytes += hdr.Size
 	t.seen[path] = file
 	e := Entry{Path: path, Mode: fs.FileMode(hdr.Mode), Size: hdr.Size}
+	if t.known != nil {
+		return t.knownFile(hdr.Name, &e)
+	}
 	t.hash.start(t.tar)
 	if t.visit != nil {
 		if err := t.visit(e, &t.hash); err != nil {
@@ -230,6 +269,28 @@ func (t *reader) file(hdr *tar.Header, path string) error {
 	}
 	t.m = append(t.m, e)
 	return nil
+}
+
+// note takes a directory into the manifest, or finds it in the known one.
+func (t *reader) note(name string, e *Entry) error {
+	if t.known == nil {
+		t.m = append(t.m, *e)
+		return nil
+	}
+	known := t.known.Find(e.Path)
+	if known == nil || known.Dir != e.Dir || known.Mode != e.Mode || known.Size != e.Size {
+		return unsafe(name, "is not what the tree manifest says")
+	}
+	*e = *known
+	return nil
+}
+
+// knownFile gives a file to visit, whose content is not hashed.
+func (t *reader) knownFile(name string, e *Entry) error {
+	if err := t.note(name, e); err != nil || t.visit == nil {
+		return err
+	}
+	return t.visit(*e, t.tar)
 }
 
 // hashReader hashes what is read through it.

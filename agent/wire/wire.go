@@ -81,11 +81,14 @@ const (
 // Transfer is what travels: the archive itself or its zstd form. It is sent
 // when an agent wants it, so that a run in which no host does makes no zstd.
 type Transfer struct {
-	Encoding  string   `json:"encoding"`
-	SHA256    string   `json:"sha256"` // of all the bytes that travel
-	Size      int64    `json:"size"`
-	ChunkSize int64    `json:"chunk_size"`
-	Chunks    []string `json:"chunks"` // sha256 of each chunk, so that a resumed upload keeps only what is right
+	Encoding  string `json:"encoding"`
+	SHA256    string `json:"sha256"` // of all the bytes that travel
+	Size      int64  `json:"size"`
+	ChunkSize int64  `json:"chunk_size"`
+	// Manifest is the tree manifest, packed; Tree.SHA256 proves it. Without it
+	// the host hashes every file to make its own.
+	Manifest []byte   `json:"manifest,omitempty"`
+	Chunks   []string `json:"chunks"` // sha256 of each chunk, so that a resumed upload keeps only what is right
 }
 
 // Command is a message from the controller. Exactly one field is set.

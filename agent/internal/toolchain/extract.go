@@ -105,11 +105,7 @@ func (u *Upload) extract(received func(int64)) (*Staged, error) {
 			u.store.fault("extract.half")
 		}
 	}
-	limits := tree.LimitsOf(u.release.Tree)
-	if u.release.Tree == (wire.Tree{}) {
-		limits = tree.DefaultLimits()
-	}
-	m, err := tree.Read(stream, limits, x.visit)
+	m, err := u.read(stream, x.visit)
 	if werr := x.wait(); werr != nil {
 		err = werr // visit failed because a writer had
 	}
@@ -130,6 +126,29 @@ func (u *Upload) extract(received func(int64)) (*Staged, error) {
 	}
 	u.store.fault("extract.done")
 	return &Staged{Dir: dir, Release: u.release, tree: m, upload: u}, nil
+}
+
+// read extracts the archive through visit. The transfer's sha256 proves all of
+// its bytes and the compression's own checksum that they were decoded right; so
+// where the tree manifest came along, proved by its sum, no file is hashed
+// again: that would take longer than all the rest.
+func (u *Upload) read(stream io.Reader, visit func(tree.Entry, io.Reader) error) (tree.Manifest, error) {
+	if len(u.transfer.Manifest) == 0 || u.release.Tree == (wire.Tree{}) {
+		limits := tree.LimitsOf(u.release.Tree)
+		if u.release.Tree == (wire.Tree{}) {
+			limits = tree.DefaultLimits()
+		}
+		return tree.Read(stream, limits, visit)
+	}
+	m, err := tree.Unpack(u.transfer.Manifest)
+	if err != nil {
+		return nil, err
+	}
+	if m.Sum() != u.release.Tree.SHA256 {
+		return nil, wire.NewError(wire.KindArchiveCorrupt,
+			fmt.Errorf("tree manifest has sha256 %s, not %s", m.Sum(), u.release.Tree.SHA256), "")
+	}
+	return m, tree.ReadKnown(stream, m, visit)
 }
 
 // check compares what came with what was promised. source has been read to

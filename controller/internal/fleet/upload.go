@@ -53,7 +53,11 @@ func (u *upload) offer(ctx context.Context) {
 			return fmt.Errorf("prepare %s: %w", a.Name(), err)
 		}
 		u.transfer.Store(t)
-		return u.out.Write(wire.Command{Send: &t.Transfer})
+		send := t.Transfer
+		if send.Manifest, err = a.PackedManifest(); err != nil {
+			return err
+		}
+		return u.out.Write(wire.Command{Send: &send})
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/gofleet/gofleet/agent/spec"
+	"github.com/gofleet/gofleet/agent/tree"
 	"github.com/gofleet/gofleet/agent/wire"
 )
 
@@ -17,6 +18,10 @@ type Archive struct {
 	in       *inspection
 	evidence Evidence
 	cache    cache
+
+	pack    sync.Once
+	packed  []byte // by PackedManifest
+	packErr error
 
 	mu     sync.Mutex
 	zstd   *Transfer
@@ -49,6 +54,12 @@ func (a *Archive) Tree() wire.Tree { return a.in.Tree }
 
 // Manifest is the text of the tree manifest; it must not be changed.
 func (a *Archive) Manifest() []byte { return a.in.text }
+
+// PackedManifest is the tree manifest as it travels, packed once for all hosts.
+func (a *Archive) PackedManifest() ([]byte, error) {
+	a.pack.Do(func() { a.packed, a.packErr = tree.Pack(a.in.text) })
+	return a.packed, a.packErr
+}
 
 // Close closes the file. Transfers must have ended; a zstd form that is still
 // being made is abandoned.
