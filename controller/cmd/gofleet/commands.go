@@ -13,7 +13,11 @@ func (a *app) applyCommand() *cobra.Command {
 		Short: "bring hosts to what the inventory says",
 		Long: `apply checks every host's preconditions, then brings its Go toolchain, deploy
 user and environment to what the inventory says. A host that fails a required
-precondition is changed in nothing. A second apply changes nothing.`,
+precondition is changed in nothing. A second apply changes nothing.
+
+Whether an installed toolchain is whole is judged by its manifest, VERSION and
+programs; with --deep by every file, so that apply repairs what audit --deep
+found.`,
 		Example: `  gofleet apply -i inventory.yaml
   gofleet apply -i inventory.yaml -l 'web:!web03' --check --diff
   gofleet apply -i db1,db2, -b -e gofleet_go_version=1.26.8 -e gofleet_archives=archives`,
@@ -21,7 +25,13 @@ precondition is changed in nothing. A second apply changes nothing.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runFleet(cmd, o) },
 	}
 	a.runFlags(cmd, &o)
+	a.addDeep(cmd, &o)
 	return cmd
+}
+
+// addDeep adds --deep.
+func (a *app) addDeep(cmd *cobra.Command, o *order) {
+	cmd.Flags().BoolVar(&o.deep, "deep", false, "hash every file of the toolchain")
 }
 
 func (a *app) auditCommand() *cobra.Command {
@@ -43,7 +53,7 @@ the exit code is 2.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runFleet(cmd, o) },
 	}
 	a.runFlags(cmd, &o)
-	cmd.Flags().BoolVar(&o.deep, "deep", false, "hash every file of the toolchain")
+	a.addDeep(cmd, &o)
 	return cmd
 }
 
