@@ -55,7 +55,7 @@ if [ $n -gt 1 ]; then m=$(uname -m); for x in $A; do case ,${x#*:}, in *,$m,*) f
 case $p in *[[:space:]]*) return 1;; esac
 set -- "$p/$f"; q=$p; n=2
 while [ -n "$q" ]; do set -- "$q" "$@"; q=${q%/*}; n=$((n+1)); done
-i=0; o=$(LC_ALL=C ls -ldn / "$@" 2>/dev/null) || return 1
+i=0; o=$(LC_ALL=C exec ls -ldn / "$@" 2>/dev/null) || return 1
 set -f
 for w in $o; do
 case $i in
