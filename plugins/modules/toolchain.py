@@ -132,7 +132,7 @@ unmet:
   returned: when there are any
   type: list
   elements: str
-  sample: ["memory is 512 MB, wanted at least 2 GB. Give the host more memory"]
+  sample: ["memory is 512 MB, wanted at least 2 GB; give the host more memory"]
 errors:
   description: What is wrong with the options or variables, each with its way out.
   returned: when something is

@@ -18,7 +18,7 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleE
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.gofleet.golang.plugins.plugin_utils import agents, archives, bootstrap
+from ansible_collections.gofleet.golang.plugins.plugin_utils import archives, bootstrap, programs
 
 PREFIX = "gofleet_"
 PIECE = 8 << 20
@@ -51,8 +51,8 @@ class AgentTask(ActionBase):
             result = self._converse(arguments)
         except archives.Refused as err:
             result = {"changed": False, "failed": True, "kind": err.kind, "hint": err.hint}
-            result["msg"] = "%s. %s" % (err, err.hint[:1].upper() + err.hint[1:]) if err.hint else str(err)
-        except agents.Missing as err:
+            result["msg"] = "%s; %s" % (err, err.hint) if err.hint else str(err)
+        except programs.Missing as err:
             raise AnsibleActionFail(str(err)) from err
         return {key: result[key] for key in RESULT if key in result}
 
@@ -76,8 +76,8 @@ class AgentTask(ActionBase):
 
     def _known_agents(self):
         try:
-            return agents.load()
-        except agents.Missing as err:
+            return programs.load()
+        except programs.Missing as err:
             raise AnsibleActionFail(str(err)) from err
 
     def _has_stdin(self):
@@ -217,7 +217,7 @@ class AgentTask(ActionBase):
 
     def _bring_agent(self, text, said):
         system, machine, gz = (said.split() + ["", "", ""])[:3]
-        agent = agents.for_machine(self._agents, machine) if system == "Linux" else None
+        agent = programs.for_machine(self._agents, machine) if system == "Linux" else None
         if agent is None:
             raise AnsibleActionFail(
                 "there is no agent for %s %s; there are agents for: %s" % (system, machine, ", ".join(sorted(a.platform for a in self._agents)))
@@ -241,7 +241,7 @@ class AgentTask(ActionBase):
             self._send_bytes(text, where)
             self._fixup_perms2((self._tmp(), where), execute=False)
         line = bootstrap.command(
-            marker, agents.listed(self._agents), self._login(), act, where, program,
+            marker, programs.listed(self._agents), self._login(), act, where, program,
             root=self._root if isinstance(self._root, str) else "/usr/local/lib/gofleet",
             env=self._compute_environment_string(),
         )  # fmt: skip

@@ -23,7 +23,7 @@ from urllib.error import HTTPError
 
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.gofleet.golang.plugins.plugin_utils import agents
+from ansible_collections.gofleet.golang.plugins.plugin_utils import programs
 
 CHUNK = 4 << 20
 
@@ -167,7 +167,7 @@ def _judge(path, seen, question, cache):
                 "this file's pin would be %s" % line,
             )
         return "pin: pinned by gofleet_sha256 for " + key
-    official = agents.official_sum(name)
+    official = programs.official_sum(name)
     if official is not None:
         if official != sha256:
             raise Refused(
@@ -185,7 +185,7 @@ def gofleet_program():
     return (
         os.environ.get("GOFLEET")
         or shutil.which("gofleet")
-        or shutil.which(os.path.join(agents.CHECKOUT, "bin", "gofleet"))
+        or shutil.which(os.path.join(programs.CHECKOUT, "bin", "gofleet"))
     )
 
 

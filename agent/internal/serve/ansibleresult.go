@@ -82,7 +82,9 @@ func newModuleResult(o *order, report *wire.Report) *moduleResult {
 		met, would := len(r.Unmet) == 0, report.Changed
 		r.Met, r.Would, r.Changed = &met, &would, false
 	}
-	if e := report.Error; e != nil && !(o.info && e.Kind == wire.KindUnmet) {
+	if e := report.Error; e != nil && e.Kind == wire.KindNotInstalled && o.action == wire.Remove {
+		r.Status, r.Msg = wire.OK, e.Message // absent it is
+	} else if e != nil && !(o.info && e.Kind == wire.KindUnmet) {
 		r.Failed, r.Kind, r.Hint = true, e.Kind, e.Hint
 		r.Msg = withHint(e.Message, e.Hint)
 		if e.Kind == wire.KindUnmet {
@@ -129,5 +131,5 @@ func withHint(message, hint string) string {
 	if hint == "" {
 		return message
 	}
-	return message + ". " + strings.ToUpper(hint[:1]) + hint[1:]
+	return message + "; " + hint
 }

@@ -1,0 +1,228 @@
+//go:build linux
+
+package ansible
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gofleet/gofleet/controller/internal/lab"
+)
+
+type dict = map[string]any
+
+// TestLife takes a host from nothing over an upgrade and back to nothing.
+func TestLife(t *testing.T) {
+	eachAnsible(t, []lab.HostConfig{{}}, func(w *world) {
+		before := w.left("h1")
+		r := w.install(w.options("1.26.7"), nil, true, "--check", "--diff")
+		if r.Go.Before != "" || r.Go.After != "1.26.7" || !strings.Contains(r.text(), "would: install go1.26.7") {
+			w.Errorf("check mode says %q", r.text())
+		}
+		if after := w.left("h1"); after != before {
+			w.Errorf("check mode left something:\n%s", after)
+		}
+		checked := r.Actions
+		r = w.install(w.options("1.26.7"), nil, true)
+		if !slices.Equal(r.Actions, checked) {
+			w.Errorf("did %q; check mode said %q", r.Actions, checked)
+		}
+		if got := w.goVersion("h1"); !strings.Contains(got, "go1.26.7") {
+			w.Errorf("go version says %q", got)
+		}
+		w.install(w.options("1.26.7"), nil, false)
+		w.install(w.options("1.26.7"), nil, false, "--check")
+
+		r = w.install(w.options("1.26.8"), nil, true)
+		if r.Go.Before != "1.26.7" || r.Go.After != "1.26.8" || !strings.HasPrefix(r.text(), "go1.26.8 (was go1.26.7): install go1.26.8") {
+			w.Errorf("the upgrade says %q", r.text())
+		}
+		r = w.install(dict{"state": "rolled_back"}, nil, true, "--check")
+		if got := w.goVersion("h1"); !strings.Contains(got, "go1.26.8") {
+			w.Errorf("check mode rolled back to %q", got)
+		}
+		r = w.install(dict{"state": "rolled_back"}, nil, true)
+		if got := w.goVersion("h1"); !strings.Contains(got, "go1.26.7") || r.Go.After != "1.26.7" {
+			w.Errorf("rolled back to %q, says %+v", got, r.Go)
+		}
+		w.install(dict{"state": "rolled_back"}, nil, false)
+		w.install(dict{"state": "rolled_back", "version": "1.26.8"}, nil, true)
+		w.refused(dict{"state": "absent", "version": "1.26.8"}, nil, "1.26.8")
+		w.install(dict{"state": "absent", "version": "1.26.7"}, nil, true)
+		w.install(dict{"state": "absent", "version": "1.26.7"}, nil, false)
+		w.install(dict{"state": "absent"}, nil, true)
+		w.install(dict{"state": "absent"}, nil, false)
+		for left := range strings.Lines(w.left("h1")) {
+			if !strings.Contains(left, "/agent") && strings.TrimSpace(left) != "/usr/local/lib/gofleet" {
+				w.Errorf("absent left %s", left)
+			}
+		}
+	})
+}
+
+// TestRoleAndApply: what one of the two has done, the other finds in order.
+func TestRoleAndApply(t *testing.T) {
+	eachAnsible(t, []lab.HostConfig{{}, {}}, func(w *world) {
+		vars := w.vars("1.26.8")
+		vars["gofleet_keep"] = 1
+		vars["gofleet_env"] = dict{"GOPROXY": "off", "GOFLAGS": "-mod=mod"}
+		vars["gofleet_environment"] = dict{"LOG_LEVEL": "debug", "RATIO": 0.5, "TRACE": true}
+		vars["gofleet_preconditions"] = dict{"memory": dict{"min": "64MB"}, "noexec": nil, "commands": []any{"sh", dict{"name": "ls"}}}
+		key := strings.TrimSpace(string(must(os.ReadFile(w.lab.KeyFile() + ".pub"))))
+		vars["gofleet_user"] = dict{"name": "deploy", "groups": []string{"adm"}, "authorized_keys": []string{key}}
+		if got := w.gofleet("apply", vars); got != "h1=changed h2=changed" {
+			w.Fatalf("apply: %s", got)
+		}
+		play := "gofleet.golang.install"
+		if strings.HasSuffix(w.venv, "oldest") {
+			play = filepath.Join(built.collections, "ansible_collections/gofleet/golang/playbooks/install.yml")
+		}
+		role := func(changed bool, args ...string) {
+			w.Helper()
+			events, out := w.playbook(play, vars, args...)
+			n := 0
+			for _, e := range events {
+				if e.Result.Failed || e.Outcome != "ok" {
+					w.Fatalf("%+v\n%s", e, out)
+				}
+				if len(e.Result.Checks) > 0 {
+					n++
+					if e.Result.Changed != changed {
+						w.Errorf("role on %s: changed=%v: %s", e.Host, e.Result.Changed, e.Result.text())
+					}
+				}
+			}
+			if n != 2 {
+				w.Errorf("%d results of the module:\n%s", n, out)
+			}
+		}
+		role(false)
+		vars["gofleet_environment"] = dict{"LOG_LEVEL": "info"}
+		role(true, "--check")
+		role(true)
+		if got := w.gofleet("apply", vars); got != "h1=ok h2=ok" {
+			w.Errorf("apply after the role: %s", got)
+		}
+		if got := w.exec("h1", "sh", "-lc", "echo $LOG_LEVEL"); got != "info" {
+			w.Errorf("LOG_LEVEL is %q", got)
+		}
+		play = strings.Replace(play, "install", "audit", 1)
+		if _, out := w.playbook(play, vars); !strings.Contains(out, "go1.26.8: nothing to do") {
+			w.Errorf("the audit does not say how the hosts stand:\n%s", out)
+		}
+		w.exec("h2", "sh", "-c", "echo >>/usr/local/go/VERSION")
+		if _, out := w.playbook(play, vars); !strings.Contains(out, "drift: /usr/local/lib/gofleet/go1.26.8/VERSION") {
+			w.Errorf("the audit does not tell drift:\n%s", out)
+		}
+	})
+}
+
+// TestUnmet: a host that fails a precondition is changed in nothing.
+func TestUnmet(t *testing.T) {
+	eachAnsible(t, []lab.HostConfig{{Memory: 512 << 20}}, func(w *world) {
+		before := w.left("h1")
+		r := w.refused(w.options("1.26.8"), nil, "preconditions not met: memory; nothing was changed")
+		if r.Kind != "precondition_unmet" || len(r.Unmet) != 1 || !strings.Contains(r.Unmet[0], "wanted at least 2 GB; ") || len(r.Checks) < 5 {
+			w.Errorf("result is %+v", r)
+		}
+		if after := w.left("h1"); after != before {
+			w.Errorf("something was left:\n%s", after)
+		}
+		options := w.options("1.26.8")
+		options["preconditions"] = dict{"memory": dict{"min": "256MB"}}
+		w.install(options, nil, true)
+	})
+}
+
+// TestInfo: the audit leaves no file, and tells what would change.
+func TestInfo(t *testing.T) {
+	eachAnsible(t, []lab.HostConfig{{}}, func(w *world) {
+		info := func(options dict) result {
+			w.Helper()
+			events, out := w.playbook(w.play("gofleet.golang.toolchain_info", options, nil), nil)
+			return w.one(events, out)
+		}
+		before := w.left("h1")
+		if r := info(w.options("1.26.8")); r.Failed || r.Changed || !r.Would || !r.Met || r.Go.After != "1.26.8" {
+			w.Errorf("fresh host: %+v", r)
+		}
+		if after := w.left("h1"); after != before {
+			w.Errorf("something was left:\n%s", after)
+		}
+		if r := info(dict{"preconditions": dict{"cpus": dict{"min": 1000}}}); r.Failed || r.Met || r.Status != "unmet" || len(r.Unmet) != 1 {
+			w.Errorf("unmet host: %+v", r)
+		}
+		w.install(w.options("1.26.8"), nil, true)
+		w.exec("h1", "sh", "-c", "printf p >/tmp/p; dd if=/tmp/p of=/usr/local/go/src/runtime/proc.go conv=notrunc; rm /tmp/p; sed -i s/package/Package/ /usr/local/go/src/runtime/proc.go")
+		if r := info(w.options("1.26.8")); r.Would || len(r.Drift) > 0 {
+			w.Errorf("a quick look saw a source file: %+v", r)
+		}
+		deep := w.options("1.26.8")
+		deep["deep"] = true
+		if r := info(deep); r.Status != "drifted" || !slices.Contains(r.Drift, "/usr/local/lib/gofleet/go1.26.8/src/runtime/proc.go") {
+			w.Errorf("drift: %+v", r)
+		}
+		events, out := w.ansible("ansible", w.vars("1.26.8"), "all", "-b", "-m", "gofleet.golang.toolchain_info", "-a", "from_variables=true")
+		if len(events) > 0 && events[0].Result.Failed || !strings.Contains(out, "h1 | SUCCESS") {
+			w.Errorf("ansible -m:\n%s", out)
+		}
+	})
+}
+
+// TestEvidence: nothing travels that is not believed, and check mode says so.
+func TestEvidence(t *testing.T) {
+	eachAnsible(t, []lab.HostConfig{{}}, func(w *world) {
+		platform := "linux-" + runtime.GOARCH
+		wrong := w.options("1.26.8")
+		wrong["sha256"] = dict{platform: strings.Repeat("0", 64)}
+		for _, args := range [][]string{nil, {"--check"}} {
+			w.refused(wrong, nil, `this file's pin would be gofleet_sha256: {`+platform+`: "`+w.pins["1.26.8"]+`"}`, args...)
+		}
+		official := w.options("1.26.8")
+		delete(official, "sha256") // then the table speaks, and this is not the official file
+		if r := w.refused(official, nil, "the official go1.26.8."+platform+".tar.gz has sha256"); r.Kind != "archive_corrupt" {
+			w.Errorf("kind is %s", r.Kind)
+		}
+		w.archive("1.99.1", nil)
+		unknown := w.options("1.99.1")
+		delete(unknown, "sha256")
+		w.refused(unknown, nil, "which is not on this machine's PATH; put gofleet beside ansible-playbook")
+		w.env = append(w.env, "GOFLEET="+built.gofleet)
+		w.refused(unknown, nil, "there is no evidence of where it comes from")
+		w.refused(dict{"go_version": "1.26.6", "archives": w.archives}, nil, "no archive of go1.26.6 for linux/"+runtime.GOARCH)
+		if left := w.exec("h1", "sh", "-c", "ls -d /usr/local/go /usr/local/lib/gofleet/go1* 2>/dev/null; true"); left != "" {
+			w.Errorf("something was installed: %s", left)
+		}
+	})
+}
+
+// TestVariables: errors are those of package spec, all at once, with the name
+// that the reader has written.
+func TestVariables(t *testing.T) {
+	eachAnsible(t, []lab.HostConfig{{}}, func(w *world) {
+		r := w.refused(dict{"go_version": "1.26.8", "keep": 500, "rooot": "/x"}, nil, "keep: is 500; it must be from 0 to 100; and 1 more, see errors")
+		if len(r.Errors) != 2 || !strings.Contains(r.Errors[1], "did you mean root?") {
+			w.Errorf("errors are %q", r.Errors)
+		}
+		w.refused(dict{"go_version": 1.2}, nil, "quote")
+		w.refused(dict{}, nil, "go_version: is required")
+		w.refused(dict{"go_version": "1.26.8", "state": "there"}, nil, "it must be present, absent or rolled_back")
+		events, out := w.playbook(w.play("gofleet.golang.toolchain", dict{"from_variables": true}, nil),
+			dict{"gofleet_go_version": "{{ wanted }}", "wanted": "1.26.8", "gofleet_keeep": 1})
+		if r := w.one(events, out); !strings.Contains(r.text(), "gofleet_keeep: is not a variable of gofleet; did you mean gofleet_keep?") {
+			w.Errorf("says %q", r.text())
+		}
+		w.install(merge(w.options("1.26.8"), dict{"keep": "3", "preconditions": dict{"cpus": dict{"min": "1"}}}), nil, true, "--check")
+	})
+}
+
+func merge(a, b dict) dict {
+	out := maps.Clone(a)
+	maps.Copy(out, b)
+	return out
+}

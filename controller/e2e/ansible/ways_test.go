@@ -1,0 +1,242 @@
+//go:build linux
+
+package ansible
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gofleet/gofleet/controller/internal/lab"
+)
+
+// ways are the ways to a host, and kinds of hosts. They are installed by one
+// play, each with variables of its own.
+var ways = []struct {
+	name string
+	host lab.HostConfig
+	vars dict
+}{
+	{name: "sudo"},
+	{name: "pipelining", vars: dict{"ansible_pipelining": true}},
+	{name: "rootlogin", vars: dict{"ansible_user": "root", "ansible_become": false}},
+	{name: "password", vars: dict{"ansible_user": "ops", "ansible_become_password": lab.SudoPassword}},
+	{name: "su", vars: dict{"ansible_user": "root", "ansible_become_method": "su", "ansible_become_user": "plain", "gofleet_root": "/home/plain/gofleet"}},
+	{name: "otheruser", vars: dict{"ansible_become_user": "plain", "gofleet_root": "/home/plain/gofleet"}},
+	{name: "plain", vars: dict{"ansible_user": "plain", "ansible_become": false, "gofleet_root": "/home/plain/gofleet"}},
+	{name: "nopython", host: lab.HostConfig{NoPython: true}},
+	{name: "musl", host: lab.HostConfig{Musl: true}, vars: dict{"ansible_user": "root", "ansible_become": false, "gofleet_preconditions": dict{"glibc": nil}}},
+	{name: "nosftp", host: lab.HostConfig{SFTP: lab.SFTPOff}},
+	{name: "readonly", host: lab.HostConfig{SFTP: lab.SFTPReadOnly}, vars: dict{"ansible_ssh_transfer_method": "sftp"}},
+	{name: "piped", vars: dict{"ansible_ssh_transfer_method": "piped"}},
+	{name: "noisy", host: lab.HostConfig{Noisy: true}},
+	{name: "noexec", host: lab.HostConfig{Noexec: []string{"/tmp", "/run", "/home"}}},
+}
+
+// inventory adds variables to hosts and gives the path of the file.
+func (w *world) inventory(vars map[string]dict) string {
+	w.Helper()
+	b, err := json.Marshal(dict{"all": dict{"hosts": vars}})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return w.write("more.json", string(b))
+}
+
+// TestWays installs on every kind of host, over every way to one.
+func TestWays(t *testing.T) {
+	var hosts []lab.HostConfig
+	vars := map[string]dict{}
+	for _, way := range ways {
+		way.host.Name = way.name
+		hosts = append(hosts, way.host)
+		if vars[way.name] = way.vars; way.vars == nil {
+			vars[way.name] = dict{}
+		}
+	}
+	eachAnsible(t, hosts, func(w *world) {
+		more := w.inventory(vars)
+		play := w.play("gofleet.golang.toolchain", dict{"from_variables": true}, nil)
+		run := func(changed bool, args ...string) {
+			w.Helper()
+			events, out := w.playbook(play, w.vars("1.26.8"), append(args, "-i", more, "-f", "4")...)
+			if len(events) != len(ways) {
+				w.Errorf("%d results for %d hosts:\n%s", len(events), len(ways), out)
+			}
+			for _, e := range events {
+				if e.Outcome != "ok" || e.Result.Changed != changed {
+					w.Errorf("%s: %s, changed=%v: %s", e.Host, e.Outcome, e.Result.Changed, e.Result.text())
+				}
+			}
+			if w.Failed() {
+				w.Fatalf("with %q:\n%s", args, out)
+			}
+		}
+		run(true, "--check")
+		for _, way := range ways {
+			if left := w.exec(way.name, "sh", "-c", "find / -xdev -path /proc -prune -o -path /work -prune -o -name '*gofleet-agent*' -print 2>/dev/null; ls -d /usr/local/lib/gofleet /home/plain/go* /home/*/.ansible/tmp/* /root/.ansible/tmp/* 2>/dev/null; true"); left != "" {
+				w.Errorf("check mode left on %s:\n%s", way.name, left)
+			}
+		}
+		run(true)
+		run(false)
+		for _, way := range ways {
+			root, _ := way.vars["gofleet_root"].(string)
+			link := "/usr/local/go"
+			if root != "" {
+				link = root + "/go"
+			}
+			if got := w.exec(way.name, link+"/bin/go", "version"); !strings.Contains(got, "go1.26.8") {
+				w.Errorf("%s: go version says %q", way.name, got)
+			}
+			if left := w.exec(way.name, "sh", "-c", "ls -d /home/*/.ansible/tmp/* /root/.ansible/tmp/* /usr/local/lib/gofleet/.staging /home/plain/*/.staging /run/.gofleet* 2>/dev/null; true"); left != "" {
+				w.Errorf("left on %s:\n%s", way.name, left)
+			}
+		}
+	})
+}
+
+// TestRefusals: what cannot work is refused in words that say why.
+func TestRefusals(t *testing.T) {
+	eachAnsible(t, []lab.HostConfig{{}}, func(w *world) {
+		w.refused(w.options("1.26.8"), dict{"async": 60}, "does not support async")
+		w.refused(w.options("1.26.8"), dict{"become": false}, "an ordinary user cannot install to /usr/local/lib/gofleet; become root")
+		w.refused(w.options("1.26.8"), dict{"become": true}, "assword", "-u", "ops") // Ansible's own words
+	})
+}
+
+// TestKeywords: loops, delegation, serial, handlers, environment and no_log.
+func TestKeywords(t *testing.T) {
+	eachAnsible(t, []lab.HostConfig{{}, {}, {}}, func(w *world) {
+		const module = "gofleet.golang.toolchain"
+		task := func(options, keywords dict) dict {
+			return merge(dict{"name": "it", module: options, "notify": "heard"}, keywords)
+		}
+		play := func(t ...any) string {
+			return w.plays(t, dict{"become": true, "serial": 2, "handlers": []any{dict{"name": "heard", "ansible.builtin.meta": "noop"},
+				dict{"name": "heard too", "listen": "heard", "ansible.builtin.debug": dict{"msg": "the handler ran"}}}})
+		}
+		loop := w.options("{{ item }}")
+		loop["sha256"] = dict{"linux-amd64": "{{ pins[item] }}", "linux-arm64": "{{ pins[item] }}"}
+		file := play(task(loop, dict{"loop": []string{"1.26.7", "1.26.8"}}))
+		vars := dict{"pins": w.pins}
+		events, out := w.playbook(file, vars, "-l", "h1:h2")
+		if len(events) < 2 || strings.Count(out, "the handler ran") != 2 || !strings.Contains(w.goVersion("h1"), "go1.26.8") {
+			w.Errorf("loop:\n%s", out)
+		}
+		file = play(task(w.options("1.26.8"), dict{"delegate_to": "h1", "environment": dict{"X": "it's set"}, "no_log": true}))
+		events, out = w.playbook(file, nil, "-l", "h3")
+		if len(events) != 1 || events[0].Result.Changed || strings.Contains(out, "the handler ran") {
+			w.Errorf("delegated, with nothing to do:\n%s", out)
+		}
+		if left := w.exec("h3", "sh", "-c", "ls -d /usr/local/lib/gofleet 2>/dev/null; true"); left != "" {
+			w.Errorf("the task ran on h3 too: %s", left)
+		}
+		secret := merge(w.options("1.26.8"), dict{"environment": dict{"API_TOKEN": "hunter2hunter2"}, "env": dict{"GOPROXY": "https://u:hunter2hunter2@proxy.inner"}})
+		_, out = w.playbook(play(task(secret, nil)), nil, "-l", "h1", "--diff", "-vv")
+		if !strings.Contains(out, "API_TOKEN") || strings.Contains(out, "hunter2") {
+			w.Errorf("a secret shows, or the diff does not:\n%s", out)
+		}
+	})
+}
+
+// TestLocal: the connection local, in check mode and as an audit, which change
+// nothing on this machine.
+func TestLocal(t *testing.T) {
+	eachAnsible(t, []lab.HostConfig{{}}, func(w *world) {
+		for _, become := range []bool{false, true} {
+			options := merge(w.options("1.26.8"), dict{"root": filepath.Join(w.dir, "gofleet"), "link": filepath.Join(w.dir, "go")})
+			r := w.install(options, dict{"become": become, "connection": "local"}, true, "--check")
+			if !slices.Contains(r.Actions, "install go1.26.8") {
+				w.Errorf("actions are %q", r.Actions)
+			}
+			if _, err := os.Stat(filepath.Join(w.dir, "gofleet")); err == nil {
+				w.Error("check mode installed")
+			}
+		}
+	})
+}
+
+// TestResume: a broken upload goes on from what is right of it.
+func TestResume(t *testing.T) {
+	eachAnsible(t, []lab.HostConfig{{}}, func(w *world) {
+		noise := make([]byte, 20<<20)
+		state := uint32(1)
+		for i := range noise { // what does not compress
+			state ^= state << 13
+			state ^= state >> 17
+			state ^= state << 5
+			noise[i] = byte(state)
+		}
+		w.archive("1.26.8", noise)
+		archive := must(filepath.Glob(w.archives + "/go1.26.8.*"))[0]
+		b := must(os.ReadFile(archive))
+		staging := "/usr/local/lib/gofleet/.staging/" + w.pins["1.26.8"]
+		w.exec("h1", "mkdir", "-p", "-m", "0711", staging)
+		cmd := must(w.lab.Host("h1").Command(w.Context(), "sh", "-c", "cat >"+staging+"/archive"))
+		cmd.Stdin = strings.NewReader(string(b[:9<<20]))
+		if err := runCommand(cmd); err != nil {
+			w.Fatal(err)
+		}
+		w.env = append(w.env, "ANSIBLE_DEBUG=0")
+		events, out := w.playbook(w.play("gofleet.golang.toolchain", w.options("1.26.8"), nil), nil, "-vvvv")
+		if r := w.one(events, out); !r.Changed || r.Failed {
+			w.Fatalf("%s", out)
+		}
+		if strings.Contains(out, "PUT") {
+			w.Errorf("the whole archive travelled:\n%s", out)
+		}
+	})
+}
+
+// TestModuleFile: the agent alone, dropped into library/, is a module.
+func TestModuleFile(t *testing.T) {
+	eachAnsible(t, []lab.HostConfig{{NoPython: true}}, func(w *world) {
+		library := filepath.Join(w.dir, "library")
+		if err := os.Mkdir(library, 0o755); err != nil {
+			w.Fatal(err)
+		}
+		agent := must(filepath.Glob(built.agents + "/*"))[0]
+		for _, name := range []string{"go_toolchain", "go_toolchain_info"} {
+			if err := command("cp", agent, filepath.Join(library, name)); err != nil {
+				w.Fatal(err)
+			}
+		}
+		run := func(module string, options dict) result {
+			w.Helper()
+			events, out := w.playbook(w.play(module, options, nil), nil)
+			return w.one(events, out)
+		}
+		if r := run("go_toolchain", w.options("1.26.8")); !r.Failed || !strings.Contains(r.text(), "no archive in "+w.archives) {
+			w.Errorf("without the archive: %+v", r)
+		}
+		w.exec("h1", "mkdir", "/srv/go")
+		cmd := exec.CommandContext(w.Context(), "tar", "-C", w.archives, "-c", ".")
+		data, err := cmd.Output()
+		if err != nil {
+			w.Fatal(err)
+		}
+		in := must(w.lab.Host("h1").Command(w.Context(), "tar", "-C", "/srv/go", "-x"))
+		in.Stdin = strings.NewReader(string(data))
+		if err := runCommand(in); err != nil {
+			w.Fatal(err)
+		}
+		options := merge(w.options("1.26.8"), dict{"archives": "/srv/go"})
+		if r := run("go_toolchain_info", options); r.Failed || !r.Would {
+			w.Errorf("info: %+v", r)
+		}
+		for _, changed := range []bool{true, false} {
+			if r := run("go_toolchain", options); r.Failed || r.Changed != changed {
+				w.Errorf("changed should be %v: %+v", changed, r)
+			}
+		}
+		delete(options, "sha256")
+		if r := run("go_toolchain", merge(options, dict{"go_version": "1.26.7"})); !r.Failed || !strings.Contains(r.text(), "only a pin is evidence") {
+			w.Errorf("without a pin: %+v", r)
+		}
+	})
+}
