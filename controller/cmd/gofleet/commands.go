@@ -82,8 +82,8 @@ func (a *app) removeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "remove -i INVENTORY --version VERSION [flags]",
 		Short: "remove a toolchain that is not the current one",
-		Long: `remove takes a toolchain off the hosts. Removing the current one is refused,
-and one that a running process uses is kept with a warning.`,
+		Long: `remove takes a toolchain off the hosts. The current one is refused, and one that
+a process runs from.`,
 		Example: `  gofleet remove -i inventory.yaml --version 1.26.6 --check
   gofleet remove -i inventory.yaml --version 1.26.6`,
 		Args: cobra.NoArgs,

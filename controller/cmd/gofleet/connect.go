@@ -43,7 +43,7 @@ func (a *app) newConnector(ctx context.Context, ui *report.Reporter, set agents.
 			},
 		},
 		defaults: remote.Defaults{
-			User: a.connect.user, KeyFile: a.connect.privateKey,
+			User: a.connect.user, KeyFile: a.connect.privateKey, CommonArgs: a.connect.sshCommonArgs,
 			Become: a.connect.become, BecomePassword: password,
 		},
 	}
