@@ -36,6 +36,9 @@ func (j *job) apply(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := j.missing(); err != nil {
+		return err
+	}
 	j.report.Go.After = s.GoVersion
 	j.noteDrift(ctx)
 	if j.changes.Checking() {
@@ -192,12 +195,19 @@ func (j *job) prune(ctx context.Context) error {
 	return j.changes.Run(ctx, steps...)
 }
 
+// missing is the error of a host that needs an archive which the controller
+// does not have. An audit needs none, and who only checks may offer none.
+func (j *job) missing() error {
+	needed := j.task.Action == wire.Apply && !j.state.Ready() && j.task.Release == nil
+	if !needed || j.changes.Checking() && j.task.Missing == "" {
+		return nil
+	}
+	return &wire.Error{Kind: wire.KindArchiveMissing, Message: j.task.Missing,
+		Hint: "put the archive for this platform where gofleet_archives says (gofleet fetch gets it)"}
+}
+
 // receive gets the archive from the controller into staging.
 func (j *job) receive(ctx context.Context) (*toolchain.Staged, error) {
-	if j.task.Release == nil {
-		return nil, &wire.Error{Kind: wire.KindArchiveMissing, Message: j.task.Missing,
-			Hint: "put the archive for this platform where gofleet_archives says (gofleet fetch gets it)"}
-	}
 	j.phaseBegins("receive")
 	if err := j.store.Make(); err != nil {
 		return nil, err
