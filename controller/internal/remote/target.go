@@ -14,6 +14,7 @@ import (
 type Defaults struct {
 	User           string
 	KeyFile        string
+	CommonArgs     string // ssh's options where ansible_ssh_common_args says nothing
 	Become         bool
 	BecomeMethod   string
 	BecomeUser     string
@@ -70,7 +71,11 @@ func (v *variables) connection(t *Target, def Defaults) {
 		t.KeyFiles = []string{key}
 	}
 	for _, variable := range []string{"ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args"} {
-		words, err := splitWords(v.text(variable))
+		value := v.text(variable)
+		if value == "" && variable == "ansible_ssh_common_args" {
+			variable, value = "--ssh-common-args", def.CommonArgs
+		}
+		words, err := splitWords(value)
 		if err == nil {
 			_, err = parseArgs(words)
 		}
