@@ -201,3 +201,13 @@ func cmdArchive(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Setenv("PIN", sum)
 }
+
+// cmdFakego writes the program fakego: fakego FILE GOARCH
+func cmdFakego(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		usage(ts, "fakego FILE GOARCH")
+	}
+	b, err := built.fakego(args[1])
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o755))
+}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -79,9 +80,9 @@ func inventory(l *lab.Lab, known string) []byte {
       hosts:
 `, lab.AdminUser, l.KeyFile(), known, built.archive)
 	for _, h := range l.Hosts {
-		fmt.Fprintf(&b, "        %s:\n          ansible_host: %s\n", h.Name, h.Addr)
+		fmt.Fprintf(&b, "        \"%s\":\n          ansible_host: %s\n", h.Name, h.Addr)
 		if h.Config.Musl { // it has no sudo
-			fmt.Fprintf(&b, "          ansible_user: root\n")
+			fmt.Fprintf(&b, "          ansible_user: root\n          ansible_become: false\n")
 		}
 	}
 	return []byte(b.String())
@@ -175,6 +176,47 @@ func cmdMark(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 		s.marks[name], err = written(h)
 		ts.Check(err)
+		s.logs[name], err = os.ReadFile(h.LogFile())
+		ts.Check(err)
+	}
+}
+
+// cmdUndialled proves that nobody has talked to the hosts' sshd since `mark`:
+// undialled HOST...
+func cmdUndialled(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) == 0 {
+		usage(ts, "[!] undialled HOST...")
+	}
+	s := of(ts)
+	for _, name := range args {
+		now, err := os.ReadFile(s.host(ts, name).LogFile())
+		ts.Check(err)
+		if more := now[len(s.logs[name]):]; len(more) > 0 != neg {
+			ts.Fatalf("sshd of %s says since the mark: %q", name, more)
+		}
+	}
+}
+
+// cmdReceived notes how many bytes came to a host since the last call, in
+// the log, and with a limit that they are fewer: received HOST [LIMIT]
+func cmdReceived(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 1 || len(args) > 2 {
+		usage(ts, "[!] received HOST [LIMIT]")
+	}
+	s := of(ts)
+	out, err := s.host(ts, args[0]).Exec(s.ctx, "cat", "/sys/class/net/eth0/statistics/rx_bytes")
+	ts.Check(err)
+	now, err := strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
+	ts.Check(err)
+	n := now - s.received[args[0]]
+	s.received[args[0]] = now
+	ts.Logf("%s received %d bytes", args[0], n)
+	if len(args) == 2 {
+		limit, err := strconv.ParseInt(args[1], 10, 64)
+		ts.Check(err)
+		if n < limit == neg {
+			ts.Fatalf("%s received %d bytes; the limit is %d", args[0], n, limit)
+		}
 	}
 }
 
@@ -188,44 +230,102 @@ var traces = regexp.MustCompile(`^/(` + strings.Join([]string{
 }, "|") + `)$`)
 
 // cmdUntouched proves that since `mark` nothing on the hosts was made, changed
-// or removed but for traces: untouched HOST...
+// or removed but for traces: untouched [find] [times=DIRECTORY] HOST...
+//
+// It looks at what their overlays hold and at their other filesystems; with
+// find, at all that find(1) sees, as an administrator would. The times of a
+// directory named with times may have changed: the agent was started from there.
 func cmdUntouched(ts *testscript.TestScript, neg bool, args []string) {
-	if len(args) == 0 {
-		usage(ts, "[!] untouched HOST...")
-	}
 	s := of(ts)
-	for _, name := range args {
-		h := s.host(ts, name)
-		if s.marks[name] == nil {
-			ts.Fatalf("mark %s first", name)
+	var find bool
+	var times string
+	hosts := 0
+	for _, arg := range args {
+		if dir, ok := strings.CutPrefix(arg, "times="); ok {
+			times = dir
+			continue
 		}
-		// Every filesystem but those that are made of air.
-		out, err := h.Exec(s.ctx, "find", "/", "(", "-path", "/proc", "-o", "-path", "/sys", "-o", "-path", "/dev", ")", "-prune",
-			"-o", "(", "-newer", markFile, "-o", "-cnewer", markFile, ")", "-print")
+		if arg == "find" {
+			find = true
+			continue
+		}
+		hosts++
+		h := s.host(ts, arg)
+		if s.marks[arg] == nil {
+			ts.Fatalf("mark %s first", arg)
+		}
+		changed, err := s.changed(h, find)
 		ts.Check(err)
-		var changed []string
-		for path := range strings.Lines(string(out)) {
-			if path = strings.TrimSpace(path); !traces.MatchString(path) && !machines(h, path) {
-				changed = append(changed, "newer: "+path)
-			}
-		}
-		now, err := written(h)
-		ts.Check(err)
-		for path, was := range s.marks[name] {
-			if is, ok := now[path]; !traces.MatchString(path) && is != was {
-				changed = append(changed, fmt.Sprintf("%s was %s, is %s (there: %t)", path, was, is, ok))
-			}
-		}
-		for path := range now {
-			if _, ok := s.marks[name][path]; !ok && !traces.MatchString(path) {
-				changed = append(changed, "new: "+path)
-			}
-		}
+		changed = slices.DeleteFunc(changed, func(c string) bool {
+			return times != "" && (strings.HasSuffix(c, ": "+times) || strings.HasPrefix(c, times+" was "))
+		})
 		if len(changed) > 0 != neg {
-			slices.Sort(changed)
-			ts.Fatalf("changed on %s:%s", name, lines(changed[:min(len(changed), 40)]))
+			ts.Fatalf("changed on %s:%s", arg, lines(changed[:min(len(changed), 40)]))
 		}
 	}
+	if hosts == 0 {
+		usage(ts, "[!] untouched [find] [times=DIRECTORY] HOST...")
+	}
+}
+
+// changed lists what has changed on h since its mark.
+func (s *script) changed(h *lab.Host, everywhere bool) ([]string, error) {
+	roots := []string{"/"}
+	if !everywhere {
+		var err error
+		if roots, err = mounts(s.ctx, h); err != nil {
+			return nil, err
+		}
+	}
+	argv := append([]string{"find"}, roots...)
+	out, err := h.Exec(s.ctx, append(argv, "(", "-path", "/proc", "-o", "-path", "/sys", "-o", "-path", "/dev", ")", "-prune",
+		"-o", "(", "-newer", markFile, "-o", "-cnewer", markFile, ")", "-print")...)
+	if err != nil {
+		return nil, err
+	}
+	var changed []string
+	for path := range strings.Lines(string(out)) {
+		if path = strings.TrimSpace(path); !traces.MatchString(path) && !machines(h, path) {
+			changed = append(changed, "newer: "+path)
+		}
+	}
+	now, err := written(h)
+	if err != nil {
+		return nil, err
+	}
+	was := s.marks[h.Name]
+	for path, then := range was {
+		if is, ok := now[path]; !traces.MatchString(path) && is != then {
+			changed = append(changed, fmt.Sprintf("%s was %s, is %s (there: %t)", path, then, is, ok))
+		}
+	}
+	for path := range now {
+		if _, ok := was[path]; !ok && !traces.MatchString(path) {
+			changed = append(changed, "new: "+path)
+		}
+	}
+	slices.Sort(changed)
+	return changed, nil
+}
+
+// mounts lists where a host has filesystems that keep files, other than its
+// root. There is always one: /run.
+func mounts(ctx context.Context, h *lab.Host) ([]string, error) {
+	out, err := h.Exec(ctx, "cat", "/proc/self/mounts")
+	if err != nil {
+		return nil, err
+	}
+	var points []string
+	for line := range strings.Lines(string(out)) {
+		f := strings.Fields(line)
+		if len(f) > 2 && f[1] != "/" && (f[2] == "tmpfs" || f[2] == "overlay") && !strings.HasPrefix(f[1], "/dev") && !strings.HasPrefix(f[1], "/proc") && !strings.HasPrefix(f[1], "/sys") {
+			points = append(points, f[1])
+		}
+	}
+	if len(points) == 0 {
+		return nil, fmt.Errorf("%s has one filesystem only:\n%s", h.Name, out)
+	}
+	return points, nil
 }
 
 // machines tells whether a file that a host sees is this machine's own, over

@@ -47,6 +47,26 @@ var schema = sync.OnceValues(func() (*jsonschema.Schema, error) {
 	return jsonschema.NewCompiler().Compile(filepath.Join(built.repo, "docs/schemas/gofleet.run.v1.json"))
 })
 
+// cmdJSONL checks that what the last program printed is -o jsonl, as its schema
+// says, with that many lines: jsonl LINES
+func cmdJSONL(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		usage(ts, "jsonl LINES")
+	}
+	want, err := jsonschema.NewCompiler().Compile(filepath.Join(built.repo, "docs/schemas/gofleet.run.jsonl.v1.json"))
+	ts.Check(err)
+	n := 0
+	for line := range strings.Lines(ts.ReadFile("stdout")) {
+		instance, err := jsonschema.UnmarshalJSON(strings.NewReader(line))
+		ts.Check(err)
+		ts.Check(want.Validate(instance))
+		n++
+	}
+	if fmt.Sprint(n) != args[0] {
+		ts.Fatalf("%d lines, want %s", n, args[0])
+	}
+}
+
 // readDocument parses -o json, which has to be what its schema says.
 func readDocument(text string) (*document, error) {
 	want, err := schema()

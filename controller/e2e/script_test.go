@@ -31,6 +31,9 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"lab":       cmdLab,
 			"exits":     cmdExits,
+			"start":     cmdStart,
+			"interrupt": cmdInterrupt,
+			"finish":    cmdFinish,
 			"ssh":       cmdSSH,
 			"root":      cmdRoot,
 			"mark":      cmdMark,
@@ -44,6 +47,10 @@ func TestScripts(t *testing.T) {
 			"drifted":   cmdDrifted,
 			"check":     cmdCheck,
 			"toolchain": cmdToolchain,
+			"fakego":    cmdFakego,
+			"undialled": cmdUndialled,
+			"jsonl":     cmdJSONL,
+			"received":  cmdReceived,
 			"archive":   cmdArchive,
 			"expand":    cmdExpand,
 		},
@@ -56,8 +63,12 @@ type script struct {
 	lab *lab.Lab
 	// marks are the hosts' files as `mark` saw them.
 	marks map[string]map[string]string
-	last  *document // the last -o json that was read
-	raw   string    // its text
+	logs  map[string][]byte // of the hosts' sshd, then
+	// received counts the bytes that came to hosts.
+	received   map[string]int64
+	background map[string]*started
+	last       *document // the last -o json that was read
+	raw        string    // its text
 }
 
 type scriptKey struct{}
@@ -65,7 +76,7 @@ type scriptKey struct{}
 func of(ts *testscript.TestScript) *script { return ts.Value(scriptKey{}).(*script) }
 
 func setup(env *testscript.Env) error {
-	s := &script{ctx: context.Background(), marks: map[string]map[string]string{}}
+	s := &script{ctx: context.Background(), marks: map[string]map[string]string{}, logs: map[string][]byte{}, received: map[string]int64{}, background: map[string]*started{}}
 	env.Values[scriptKey{}] = s
 	home := filepath.Join(env.WorkDir, ".home")
 	for _, dir := range []string{home, filepath.Join(home, ".ssh")} {
@@ -79,6 +90,7 @@ func setup(env *testscript.Env) error {
 	// What archives were verified, and their zstd forms: made once for all.
 	env.Setenv("XDG_CACHE_HOME", filepath.Join(built.archive, "home"))
 	env.Setenv("ARCHIVES", built.archive)
+	env.Setenv("GOFLEET", filepath.Join(built.bin, "gofleet"))
 	env.Setenv("ARCH", runtime.GOARCH)
 	env.Setenv("OLD", oldGo)
 	env.Setenv("NEW", newGo)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 )
 
 func main() {
@@ -20,6 +21,10 @@ func main() {
 }
 
 func run(args []string) error {
+	if filepath.Base(os.Args[0]) == "sh" {
+		// In place of /bin/sh it makes a host whose programs are of its architecture.
+		return syscall.Exec("/usr/bin/dash", os.Args, os.Environ())
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
