@@ -1,0 +1,330 @@
+//go:build linux
+
+package rig
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gofleet/gofleet/agent/wire"
+	"github.com/gofleet/gofleet/controller/internal/lab"
+)
+
+// Places on a host.
+const (
+	root     = "/usr/local/lib/gofleet"
+	link     = "/usr/local/go"
+	lockFile = "/run/gofleet.lock"
+	faultDir = "/run/gofleet-fault" // fault.Dir of the agent, which only agents may import
+)
+
+// Host is a lab host, looked at from outside.
+type Host struct {
+	*lab.Host
+	world *World
+}
+
+// Host gives the host of that name.
+func (w *World) Host(name string) *Host { return &Host{w.Lab.Host(name), w} }
+
+// Hosts gives all hosts.
+func (w *World) Hosts() []*Host {
+	var all []*Host
+	for _, h := range w.Lab.Hosts {
+		all = append(all, &Host{h, w})
+	}
+	return all
+}
+
+// process is one of this machine's.
+type process struct {
+	pid  int
+	args []string
+}
+
+func processes() []process {
+	names, err := os.ReadDir("/proc")
+	if err != nil {
+		panic(err) // this is Linux
+	}
+	var all []process
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name.Name()); err == nil {
+			if args := arguments(pid); args != nil {
+				all = append(all, process{pid, args})
+			}
+		}
+	}
+	return all
+}
+
+// arguments are a process's, nil if it is gone.
+func arguments(pid int) []string {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil || len(b) == 0 {
+		return nil
+	}
+	return strings.Split(string(bytes.TrimSuffix(b, []byte{0})), "\x00")
+}
+
+// init is the host's pid 1, as this machine numbers it; 0 if it does not run.
+func (h *Host) init() int {
+	h.world.mu.Lock()
+	defer h.world.mu.Unlock()
+	is := func(args []string) bool {
+		return slices.Equal(args, []string{"gofleet-lab-init", h.world.Lab.Dir, h.Name})
+	}
+	if pid := h.world.inits[h.Name]; pid != 0 && is(arguments(pid)) {
+		return pid
+	}
+	for _, p := range processes() {
+		if is(p.args) {
+			h.world.inits[h.Name] = p.pid
+			return p.pid
+		}
+	}
+	return 0
+}
+
+// Path is where this machine finds a path of the running host.
+func (h *Host) Path(path string) string { return fmt.Sprintf("/proc/%d/root%s", h.init(), path) }
+
+// agents are the agent's processes on the host.
+func (h *Host) agents() []int {
+	init := h.init()
+	here, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", init))
+	if err != nil {
+		return nil
+	}
+	var found []int
+	for _, p := range processes() {
+		if len(p.args) < 2 || p.args[1] != "serve" || !strings.Contains(p.args[0], "gofleet") {
+			continue
+		}
+		if ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", p.pid)); err == nil && ns == here {
+			found = append(found, p.pid)
+		}
+	}
+	return found
+}
+
+// KillAgent kills the agent at once; false if there is none.
+func (h *Host) KillAgent() bool {
+	killed := false
+	for _, pid := range h.agents() {
+		killed = syscall.Kill(pid, syscall.SIGKILL) == nil || killed
+	}
+	return killed
+}
+
+// Arm makes the agents of later runs act at points: kill, hold, trace,
+// silence; see agent/internal/fault. Without any, faults are over.
+func (h *Host) Arm(files map[string]string) error {
+	dir := h.Path(faultDir)
+	if err := os.RemoveAll(dir); err != nil || len(files) == 0 {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Trace gives the points that the last run came by, each once.
+func (h *Host) Trace() ([]string, error) {
+	b, err := os.ReadFile(h.Path(faultDir + "/trace"))
+	if err != nil {
+		return nil, err
+	}
+	var points []string
+	for line := range strings.Lines(string(b)) {
+		if line = strings.TrimSpace(line); !slices.Contains(points, line) {
+			points = append(points, line)
+		}
+	}
+	return points, nil
+}
+
+// Held waits until the agent is held at its point, or the run has ended.
+func (h *Host) Held(ctx context.Context, r *Run) error {
+	held := h.Path(faultDir + "/held")
+	return Until(ctx, func() (bool, error) {
+		select {
+		case <-r.Ended():
+			return false, fmt.Errorf("%s: the run ended before its agent came to the point\n%s%s", h.Name, r.stdout.Bytes(), r.stderr.Bytes())
+		default:
+		}
+		_, err := os.Stat(held)
+		return err == nil, nil
+	})
+}
+
+// Release lets a held agent go on.
+func (h *Host) Release() error { return os.Remove(h.Path(faultDir + "/hold")) }
+
+// Until polls what cannot be waited for, for two minutes at most.
+func Until(ctx context.Context, f func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if done, err := f(); done || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// Gone waits until no agent runs on the host.
+func (h *Host) Gone(ctx context.Context) error {
+	return Until(ctx, func() (bool, error) { return len(h.agents()) == 0, nil })
+}
+
+// Current is the toolchain that the link leads to, proved file by file and by
+// what its go command says; nil if there is none. Anything half made is an
+// error.
+func (h *Host) Current(ctx context.Context, known ...*Toolchain) (*Toolchain, error) {
+	to, err := os.Readlink(filepath.Join(h.UpperDir, link))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(filepath.Dir(link), to)
+	i := slices.IndexFunc(known, func(t *Toolchain) bool { return dir == root+"/go"+t.Version })
+	if i < 0 {
+		return nil, fmt.Errorf("%s: %s leads to %s", h.Name, link, to)
+	}
+	t := known[i]
+	if t.files != nil {
+		if wrong := t.wrong(filepath.Join(h.UpperDir, dir)); wrong != "" {
+			return nil, fmt.Errorf("%s: %s leads to %s, which is not whole: %s", h.Name, link, to, wrong)
+		}
+	}
+	out, err := h.Exec(ctx, link+"/bin/go", "version")
+	if err != nil {
+		return nil, err
+	}
+	if !strings.HasPrefix(string(out), "go version go"+t.Version+" ") {
+		return nil, fmt.Errorf("%s: %s says %q", h.Name, link, out)
+	}
+	return t, nil
+}
+
+// Free tells an error if the lock is held, or an agent is there.
+func (h *Host) Free() error {
+	if pids := h.agents(); len(pids) > 0 {
+		return fmt.Errorf("%s: agent still runs: %d", h.Name, pids)
+	}
+	f, err := os.OpenFile(h.Path(lockFile), os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return fmt.Errorf("%s: the lock is held: %w", h.Name, err)
+	}
+	return nil
+}
+
+// Clean tells an error if anything of ours is on the host that does not belong
+// there between two runs.
+func (h *Host) Clean() error {
+	if err := h.Free(); err != nil {
+		return err
+	}
+	var strange []string
+	temporary := func(path string, info os.FileInfo) {
+		name := filepath.Base(path)
+		if strings.HasPrefix(name, ".gofleet") || slices.Contains([]string{".staging", ".intent", ".lock", ".probe", "upload"}, name) {
+			strange = append(strange, strings.TrimPrefix(path, h.UpperDir))
+		}
+	}
+	for _, dir := range []string{"/usr/local", "/etc", "/home", "/root", "/var/tmp", "/opt"} {
+		walk(filepath.Join(h.UpperDir, dir), temporary)
+	}
+	for _, dir := range []string{"/run", "/tmp", "/dev/shm"} {
+		entries, err := os.ReadDir(h.Path(dir))
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if path := dir + "/" + e.Name(); strings.Contains(path, "gofleet") && path != faultDir {
+				strange = append(strange, path)
+			}
+		}
+	}
+	installed, err := names(filepath.Join(h.UpperDir, root), "go1.")
+	if err != nil {
+		return err
+	}
+	manifests, err := names(filepath.Join(h.UpperDir, root, "manifests"), "go1.")
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(installed, manifests) {
+		strange = append(strange, fmt.Sprintf("%v with manifests %v", installed, manifests))
+	}
+	if len(strange) > 0 {
+		return fmt.Errorf("%s: left behind: %s", h.Name, strings.Join(strange, ", "))
+	}
+	return nil
+}
+
+// names lists a directory, in order, those that begin with a prefix.
+func names(dir, prefix string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var all []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), prefix) {
+			all = append(all, e.Name())
+		}
+	}
+	return all, nil
+}
+
+// Uploaded is how many bytes of a broken upload lie in staging, and where.
+func (h *Host) Uploaded() (path string, size int64) {
+	files, err := filepath.Glob(filepath.Join(h.UpperDir, root, ".staging/*/*"))
+	if err != nil {
+		panic(err) // the pattern is right
+	}
+	for _, f := range files {
+		if st, err := os.Stat(f); err == nil && st.Mode().IsRegular() {
+			return f, st.Size()
+		}
+	}
+	return "", 0
+}
+
+// Kinds of wire's errors, for tests to compare with.
+func IsKind(r *Result, kinds ...wire.Kind) bool {
+	return r.Error != nil && slices.Contains(kinds, wire.Kind(r.Error.Kind))
+}

@@ -1,0 +1,234 @@
+//go:build linux
+
+package rig
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/gofleet/gofleet/controller/internal/lab"
+)
+
+// World is lab hosts and the inventory under which gofleet sees them.
+type World struct {
+	*Programs
+	Lab       *lab.Lab
+	Dir       string
+	inventory string
+
+	mu    sync.Mutex
+	inits map[string]int // pid 1 of each host, as found last
+}
+
+// Up starts hosts. Down must be called.
+func (p *Programs) Up(ctx context.Context, name string, c lab.Config) (*World, error) {
+	w := &World{Programs: p, Dir: filepath.Join(p.Dir, "worlds", name), inits: map[string]int{}}
+	w.inventory = filepath.Join(w.Dir, "inventory.yaml")
+	if err := os.MkdirAll(filepath.Join(w.Dir, "home", ".ssh"), 0o700); err != nil {
+		return nil, err
+	}
+	if c.Name == "" {
+		c.Name = "faults"
+	}
+	c.Dir, c.Ephemeral = filepath.Join(w.Dir, "labs"), true
+	var err error
+	if w.Lab, err = lab.Up(ctx, c); err != nil {
+		return nil, err
+	}
+	addresses := map[string]string{}
+	for _, h := range w.Lab.Hosts {
+		addresses[h.Name] = net.JoinHostPort(h.Addr, "22")
+	}
+	if err := w.Inventory(addresses); err != nil {
+		return nil, errors.Join(err, w.Down())
+	}
+	return w, nil
+}
+
+// Down ends the hosts.
+func (w *World) Down() error { return w.Lab.Down(context.Background()) }
+
+// Inventory says where gofleet finds the hosts: an address and port for each
+// name. A name that is no host's, or an address of a proxy's, is known by the
+// keys of the host whose name begins it: "h1-3" is h1.
+func (w *World) Inventory(addresses map[string]string) error {
+	hosts := map[string]any{}
+	for name, address := range addresses {
+		of, _, _ := strings.Cut(name, "-")
+		h := w.Lab.Host(of)
+		if h == nil {
+			return fmt.Errorf("no host %s", of)
+		}
+		addr, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return err
+		}
+		hosts[name] = map[string]any{"ansible_host": addr, "ansible_port": port, "ansible_ssh_extra_args": "-o HostKeyAlias=" + h.Addr}
+	}
+	b, err := json.Marshal(map[string]any{"all": map[string]any{
+		"vars": map[string]any{
+			"ansible_user": lab.AdminUser, "ansible_become": true,
+			"ansible_ssh_private_key_file": w.Lab.KeyFile(),
+			"ansible_ssh_common_args":      "-o UserKnownHostsFile=" + w.Lab.KnownHostsFile() + " -o IdentitiesOnly=yes",
+		},
+		"hosts": hosts,
+	}})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(w.inventory, b, 0o644) // JSON is YAML
+}
+
+// Vars are variables above those of the inventory.
+type Vars map[string]any
+
+// Want are the variables that ask for a toolchain, and more.
+func Want(t *Toolchain, more ...Vars) Vars {
+	v := Vars{"gofleet_go_version": t.Version, "gofleet_archives": t.Dir, "gofleet_keep": 0}
+	if t.SHA256 != "" {
+		v["gofleet_sha256"] = map[string]string{"linux-" + runtime.GOARCH: t.SHA256}
+	}
+	for _, m := range more {
+		maps.Copy(v, m)
+	}
+	return v
+}
+
+// Run is a gofleet at work.
+type Run struct {
+	cmd            *exec.Cmd
+	stdout, stderr bytes.Buffer
+	ended          chan struct{}
+	err            error
+}
+
+// Start starts gofleet with a command and its flags.
+func (w *World) Start(ctx context.Context, vars Vars, args ...string) (*Run, error) {
+	b, err := json.Marshal(vars)
+	if err != nil {
+		return nil, err
+	}
+	args = append(args, "-i", w.inventory, "-e", string(b), "-o", "json")
+	r := &Run{cmd: exec.CommandContext(ctx, w.Gofleet, args...), ended: make(chan struct{})}
+	r.cmd.Dir = w.Dir
+	r.cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(w.Dir, "home"), "USER=tester",
+		"XDG_CACHE_HOME=" + filepath.Join(w.Programs.Dir, "cache"),
+	}
+	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, &r.stderr
+	if err := r.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		r.err = r.cmd.Wait()
+		close(r.ended)
+	}()
+	return r, nil
+}
+
+// Signal sends a signal to the controller; one that has ended bears it.
+func (r *Run) Signal(s syscall.Signal) error {
+	if err := r.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	return nil
+}
+
+// Ended is closed when the controller has ended.
+func (r *Run) Ended() <-chan struct{} { return r.ended }
+
+// Wait waits for the end and gives what the run says.
+func (r *Run) Wait() (*Outcome, error) {
+	<-r.ended
+	var exit *exec.ExitError
+	if r.err != nil && !errors.As(r.err, &exit) {
+		return nil, r.err
+	}
+	o := &Outcome{Exit: r.cmd.ProcessState.ExitCode(), Stderr: r.stderr.String()}
+	if o.Exit < 0 {
+		return o, nil // killed
+	}
+	if err := json.Unmarshal(r.stdout.Bytes(), o); err != nil {
+		return o, fmt.Errorf("gofleet ended with %d and no document: %w\n%s%s", o.Exit, err, r.stdout.Bytes(), r.stderr.Bytes())
+	}
+	return o, nil
+}
+
+// Outcome is what a run said at its end.
+type Outcome struct {
+	Exit   int    // -1: it was killed
+	Stderr string // of the controller
+	Hosts  []Result
+}
+
+// Result is one host of an Outcome.
+type Result struct {
+	Host    string
+	Status  string
+	Changed bool
+	Error   *struct {
+		Kind, Message, Hint string
+		Retryable           bool
+	}
+	Warnings []string
+	Actions  []struct{ Name string }
+	Drift    []string
+}
+
+func (r *Result) String() string {
+	s := r.Host + " is " + r.Status
+	if r.Error != nil {
+		s += fmt.Sprintf(": %s: %s (retryable: %s)", r.Error.Kind, r.Error.Message, strconv.FormatBool(r.Error.Retryable))
+	}
+	return s
+}
+
+// Of gives the result of a host; a Result without status if there is none.
+func (o *Outcome) Of(host string) *Result {
+	for i := range o.Hosts {
+		if o.Hosts[i].Host == host {
+			return &o.Hosts[i]
+		}
+	}
+	return &Result{Host: host}
+}
+
+// Run runs gofleet to its end.
+func (w *World) Run(ctx context.Context, vars Vars, args ...string) (*Outcome, error) {
+	r, err := w.Start(ctx, vars, args...)
+	if err != nil {
+		return nil, err
+	}
+	return r.Wait()
+}
+
+// MustRun is Run where every host has to end well.
+func (w *World) MustRun(ctx context.Context, vars Vars, args ...string) (*Outcome, error) {
+	o, err := w.Run(ctx, vars, args...)
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for i := range o.Hosts {
+		if s := o.Hosts[i].Status; s != "ok" && s != "changed" {
+			errs = append(errs, fmt.Errorf("%s: %s", args[0], &o.Hosts[i]))
+		}
+	}
+	if len(errs) == 0 && o.Exit != 0 {
+		errs = append(errs, fmt.Errorf("%s ended with %d\n%s", args[0], o.Exit, o.Stderr))
+	}
+	return o, errors.Join(errs...)
+}
