@@ -52,6 +52,10 @@ func (s *Session) Wait() error {
 		return s.brokenError()
 	case s.lost != nil:
 		return &wire.Error{Kind: wire.KindAgent, Retryable: true, Message: fmt.Sprintf("the agent ended without saying how (%v)%s", s.lost, said)}
+	case s.code > signalBase:
+		return &wire.Error{Kind: wire.KindAgent, Retryable: true,
+			Message: fmt.Sprintf("the agent was killed by signal %d%s", s.code-signalBase, said),
+			Hint:    "somebody ended it, or the host ran out of memory; the host still has a Go that works: run the same command again"}
 	case s.code != 0:
 		return &wire.Error{Kind: wire.KindAgent, Message: fmt.Sprintf("the agent ended with exit code %d%s", s.code, said)}
 	}
