@@ -167,6 +167,9 @@ func (c *conversation) converse(ctx context.Context) (*wire.Report, error) {
 		case <-lastWord:
 			return nil, failed
 		case err := <-broken:
+			if failed != nil {
+				return nil, failed
+			}
 			if errors.Is(err, io.EOF) {
 				err = errors.New("it ended without a report")
 			}

@@ -91,8 +91,13 @@ func (u *upload) send(ctx context.Context, need wire.Need) {
 		}
 		err := u.conn.Upload(ctx, src, need.Offset, src.Size, need.Path, tell)
 		if errors.Is(err, ErrNoUpload) {
-			u.Observer.Phase(u.host.Name, "upload (stdin)")
-			return u.stream(ctx, src, have.Load())
+			u.Observer.Phase(u.host.Name, "upload: through the agent")
+			// What is appended goes behind what the agent knows of.
+			n := have.Load()
+			if err := u.out.Write(wire.Command{Have: &n}); err != nil {
+				return err
+			}
+			return u.stream(ctx, src, n)
 		}
 		return err
 	})
