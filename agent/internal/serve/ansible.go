@@ -354,7 +354,10 @@ func (r *ansibleRun) do(ctx context.Context) *wire.Report {
 	if !r.direct() {
 		uid = os.Geteuid()
 	}
-	j := &job{session: r.session, task: task, options: Options{LoginUID: uid, Version: r.options.Version}, platform: r.platform}
+	j := &job{
+		session: r.session, task: task, platform: r.platform, asks: r.action == wire.Apply,
+		options: Options{LoginUID: uid, Version: r.options.Version},
+	}
 	report := j.run(ctx)
 	if r.action == wire.Apply && task.Release == nil && r.wants(j, report) {
 		r.question.Archive = &archiveQuestion{

@@ -30,6 +30,7 @@ type job struct {
 	task     wire.Task
 	options  Options
 	platform spec.Platform
+	asks     bool // a task without a release gets one when it asks for it
 
 	store    *toolchain.Store
 	state    *toolchain.State
@@ -155,7 +156,7 @@ func (j *job) locked(ctx context.Context, do func(context.Context) error) (err e
 	if err := j.loadRecord(); err != nil {
 		return err
 	}
-	if err := j.store.Sweep(j.task.Release != nil, j.record); err != nil {
+	if err := j.store.Sweep(j.task.Release != nil || j.asks, j.record); err != nil {
 		return err
 	}
 	if err := j.saveRecord(); err != nil {

@@ -60,10 +60,20 @@ func (j *job) remove(ctx context.Context) error {
 	j.warn(warnings...)
 	j.report.Go.After = ""
 	j.forget = true
-	for _, steps := range [][]change.Step{environSteps, accountSteps, toolchainSteps} {
+	for _, steps := range [][]change.Step{environSteps, accountSteps} {
 		if err := j.make(ctx, "remove", steps); err != nil {
 			return err
 		}
 	}
-	return nil
+	if !j.changes.Checking() {
+		// It lies in the default root, which goes when it is empty.
+		cache, err := agentCache()
+		if err != nil {
+			return err
+		}
+		if err := cache.Remove(); err != nil {
+			return err
+		}
+	}
+	return j.make(ctx, "remove", toolchainSteps)
 }

@@ -37,15 +37,22 @@ func (j *job) verify(ctx context.Context, dir, version string) error {
 // that no run uses any more. A place that others could write to is no place
 // for it; the next run then brings it again.
 func (j *job) keepAgent(ctx context.Context) error {
-	home, err := os.UserHomeDir()
+	cache, err := agentCache()
 	if err != nil {
-		return fmt.Errorf("keep the agent: %w", err)
+		return err
 	}
-	cache := toolchain.AgentCache(os.Getuid(), home)
 	var unsafe *toolchain.UnsafeError
 	// An emulator (qemu-user) does not open a program that has unlinked itself.
 	if _, err := cache.Keep(ctx); err != nil && !errors.As(err, &unsafe) && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return cache.Sweep(time.Now())
+}
+
+func agentCache() (toolchain.Agents, error) {
+	home, err := os.UserHomeDir()
+	if err != nil && os.Getuid() != 0 {
+		return toolchain.Agents{}, fmt.Errorf("find the agent's cache: %w", err)
+	}
+	return toolchain.AgentCache(os.Getuid(), home), nil
 }
