@@ -30,7 +30,7 @@ func TestMainWay(t *testing.T) {
 	if got := ask(t, session, "hello there"); got != "hello there" {
 		t.Errorf("the agent answers %q", got)
 	}
-	if left := s.inside("find /run /tmp /usr/local/lib -name '.gofleet*'"); left != "" {
+	if left := s.inside("find /run /usr/local/lib -maxdepth 1 -name '.gofleet*'"); left != "" {
 		t.Errorf("left on the host: %s", left)
 	}
 

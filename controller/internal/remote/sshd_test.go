@@ -63,7 +63,7 @@ var hostKeyTypes = []string{"ed25519", "ecdsa", "rsa"}
 
 // keyDir holds the keys that the tests share; they cost time to make.
 var keyDir = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "gofleet-remote-keys-")
+	dir, err := os.MkdirTemp(scratch, "keys-")
 	if err != nil {
 		return "", err
 	}
@@ -78,15 +78,18 @@ var keyDir = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	var err error
+	if scratch, err = os.MkdirTemp("", "gofleet-remote-test-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code := m.Run()
-	if dir, err := keyDir(); err == nil {
-		os.RemoveAll(dir)
-	}
-	if a, err := agentBinary(); err == nil {
-		os.Remove(a.path)
-	}
+	os.RemoveAll(scratch)
 	os.Exit(code)
 }
+
+// scratch holds what all tests share, made when it is needed.
+var scratch string
 
 func keys(t *testing.T) string {
 	t.Helper()
@@ -317,7 +320,7 @@ type builtAgent struct {
 // agentBinary builds the stand-in for the agent.
 var agentBinary = sync.OnceValues(func() (builtAgent, error) {
 	var a builtAgent
-	f, err := os.CreateTemp("", "gofleet-test-agent-")
+	f, err := os.CreateTemp(scratch, "agent-")
 	if err != nil {
 		return a, err
 	}

@@ -343,7 +343,7 @@ func TestAgentThatCannotRun(t *testing.T) {
 	if got := ask(t, session, "temp"); !strings.HasPrefix(got, "/usr/local/lib/.gofleet-") {
 		t.Errorf("started from %s", got)
 	}
-	if left := s.inside("find /run /tmp /root /usr/local -name '.gofleet*'"); left != "" {
+	if left := s.inside("find /run /tmp /root /usr/local/lib -maxdepth 1 -name '.gofleet*'"); left != "" {
 		t.Errorf("left on the host: %s", left)
 	}
 }
