@@ -188,7 +188,7 @@ func TestScriptUnderShells(t *testing.T) {
 			if err != nil || p.System != "Linux" || p.Bits != 64 || !gzip || !strings.HasPrefix(p.Libc, "glibc 2.") {
 				t.Errorf("probe %+v, gzip %v, error %v", p, gzip, err)
 			}
-			if left, _ := filepath.Glob("/run/.gofleet*"); len(left) > 0 {
+			if left, _ := filepath.Glob("/run/.gofleet-MARK"); len(left) > 0 {
 				t.Errorf("left: %v", left)
 			}
 		})
