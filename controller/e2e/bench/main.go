@@ -31,10 +31,27 @@ func main() {
 	flag.StringVar(&b.pyinfra, "pyinfra", "", "pyinfra's program; empty leaves that peer out")
 	flag.StringVar(&b.ansible, "ansible-playbook", "", "ansible-playbook; empty leaves that peer out")
 	flag.StringVar(&b.disk, "disk", "", "keep the hosts' files below this directory instead of on tmpfs")
+	simulated := flag.Int("simulated", 2000, "simulated hosts for the controller's memory; 0 leaves that out")
+	agent := flag.String("agent", "bin/agents/gofleet-agent-linux-"+runtime.GOARCH, "the agent to weigh")
+	serve := flag.Int("serve-simulated", 0, "serve so many simulated hosts until stdin ends (the bench starts itself so)")
+	dir := flag.String("dir", "", "where -serve-simulated writes its inventory")
 	flag.Parse()
+	if *serve > 0 {
+		if err := serveSimulated(*serve, *dir); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := b.run(ctx); err != nil {
+	err := b.agents(ctx, *agent)
+	if err == nil && *simulated > 0 {
+		err = b.simulated(ctx, *simulated)
+	}
+	if err == nil && b.rounds > 0 {
+		err = b.run(ctx)
+	}
+	if err != nil {
 		log.Fatal(err)
 	}
 }
