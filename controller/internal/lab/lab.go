@@ -257,7 +257,8 @@ func answers(ctx context.Context, addr string) error {
 		if conn, err = new(net.Dialer).DialContext(ctx, "tcp", addr); err == nil {
 			break
 		}
-		if !errors.Is(err, unix.ECONNREFUSED) {
+		// A busy machine is slow to answer who has the address, too.
+		if !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.EHOSTUNREACH) {
 			return err
 		}
 		select {
