@@ -20,7 +20,7 @@ import (
 type app struct {
 	stdin          io.Reader
 	stdout, stderr *os.File
-	stop           <-chan struct{}
+	interrupts     *interrupts
 
 	inventory inventoryFlags
 	connect   connectFlags
@@ -58,8 +58,8 @@ type outputFlags struct {
 	verbose int
 }
 
-func newApp(stdin io.Reader, stdout, stderr *os.File, stop <-chan struct{}) *app {
-	return &app{stdin: stdin, stdout: stdout, stderr: stderr, stop: stop}
+func newApp(stdin io.Reader, stdout, stderr *os.File, i *interrupts) *app {
+	return &app{stdin: stdin, stdout: stdout, stderr: stderr, interrupts: i}
 }
 
 const rootLong = `gofleet installs and keeps the Go toolchain on fleets of Linux hosts that cannot

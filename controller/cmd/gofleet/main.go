@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -22,9 +23,9 @@ func main() { os.Exit(run(os.Args[1:])) }
 
 // run is main with the process's exit code as its value.
 func run(args []string) int {
-	ctx, stop, done := interrupts(context.Background())
+	ctx, signals, done := watchSignals(context.Background())
 	defer done()
-	a := newApp(os.Stdin, os.Stdout, os.Stderr, stop)
+	a := newApp(os.Stdin, os.Stdout, os.Stderr, signals)
 	root := a.command()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -42,28 +43,43 @@ func run(args []string) int {
 	return exitUsage
 }
 
-// interrupts turns the first Ctrl-C (or SIGTERM) into the closing of stop,
-// which ends a run cleanly, and the second into the cancelling of ctx, which
-// ends everything at once.
-func interrupts(parent context.Context) (ctx context.Context, stop <-chan struct{}, done func()) {
+// interrupts are what Ctrl-C (or SIGTERM) does. While hosts are at work the
+// first one closes stop, which ends the run cleanly, and the second cancels
+// the context, which ends everything at once. At any other time the first one
+// does that: there is nothing to end cleanly.
+type interrupts struct {
+	stop    chan struct{}
+	running atomic.Bool
+}
+
+// run says that hosts are at work from now on, and gives the channel that
+// ends them cleanly.
+func (i *interrupts) run() <-chan struct{} {
+	i.running.Store(true)
+	return i.stop
+}
+
+// watchSignals gives a context that interrupts cancel.
+func watchSignals(parent context.Context) (context.Context, *interrupts, func()) {
 	ctx, cancel := context.WithCancel(parent)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	stopping := make(chan struct{})
+	i := &interrupts{stop: make(chan struct{})}
 	go func() {
-		select {
-		case <-signals:
-			close(stopping)
-		case <-ctx.Done():
-			return
-		}
-		select {
-		case <-signals:
-			cancel()
-		case <-ctx.Done():
+		for {
+			select {
+			case <-signals:
+			case <-ctx.Done():
+				return
+			}
+			if !i.running.CompareAndSwap(true, false) {
+				cancel()
+				return
+			}
+			close(i.stop)
 		}
 	}()
-	return ctx, stopping, func() {
+	return ctx, i, func() {
 		signal.Stop(signals)
 		cancel()
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -93,11 +94,13 @@ func (a *app) runFleet(cmd *cobra.Command, o order) error {
 	if err != nil {
 		return err
 	}
+	stop := a.interrupts.run()
+	defer sayStopping(ui, stop)()
 	outcome := fleet.Run(ctx, work, fleet.Options{
 		Run: run, Command: o.action, Check: o.check, Diff: o.diff, Deep: o.deep,
 		Version: o.version, Gofleet: agent.Version, Controller: whoAmI(),
 		Encoding: encoding, Forks: a.connect.forks, Uploads: a.connect.uploads, HostTimeout: a.connect.hostTimeout,
-		Stop: a.stop, Observer: ui, Now: time.Now,
+		Stop: stop, Observer: ui, Now: time.Now,
 	})
 	if err := ui.Print(outcome); err != nil {
 		return fmt.Errorf("print the outcome: %w", err)
@@ -106,6 +109,23 @@ func (a *app) runFleet(cmd *cobra.Command, o order) error {
 		return exitError(code)
 	}
 	return nil
+}
+
+// sayStopping tells what the first Ctrl-C has done, until its end is called.
+func sayStopping(ui *report.Reporter, stop <-chan struct{}) (end func()) {
+	ended := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case <-stop:
+			ui.Warn("", "interrupted: hosts finish or abandon what they are at; once more ends at once")
+		case <-ended:
+		}
+	})
+	return func() {
+		close(ended)
+		watch.Wait()
+	}
 }
 
 // noHosts says why there is nothing to do.
