@@ -196,8 +196,12 @@ func (j *job) prune(ctx context.Context) error {
 }
 
 // missing is the error of a host that needs an archive which the controller
-// does not have. An audit needs none, and who only checks may offer none.
+// does not have, or has for other hosts. An audit needs none, and who only
+// checks may offer none.
 func (j *job) missing() error {
+	if r := j.task.Release; r != nil && r.Platform != j.platform {
+		return wire.NewError(wire.KindProtocol, fmt.Errorf("an archive for %s was offered; this host is %s", r.Platform, j.platform), "")
+	}
 	needed := j.task.Action == wire.Apply && !j.state.Ready() && j.task.Release == nil
 	if !needed || j.changes.Checking() && j.task.Missing == "" {
 		return nil
