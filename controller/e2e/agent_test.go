@@ -251,7 +251,7 @@ func TestAgentRefusesArchives(t *testing.T) {
 		{name: "a sum that is a path", lie: func(o *offer) { o.transfer.SHA256 = "../../../../etc/evil" }, want: wire.KindProtocol},
 		{name: "a version that is a path", lie: func(o *offer) { o.task.Release.Version = "../evil" }, want: wire.KindProtocol},
 		{name: "another release than wanted", lie: func(o *offer) { o.task.Release.Version = "1.26.91" }, want: wire.KindArchiveCorrupt},
-		{name: "another platform", lie: func(o *offer) { o.task.Release.Platform.Arch = "s390x" }, want: wire.KindArchiveCorrupt},
+		{name: "another platform", lie: func(o *offer) { o.task.Release.Platform.Arch = "s390x" }, want: wire.KindProtocol},
 		{name: "a manifest that is none", lie: func(o *offer) { o.transfer.Manifest = []byte("d 0755 ..\n") }, want: wire.KindArchiveCorrupt},
 		{name: "the connection cut", lie: func(o *offer) { o.data, o.cut = o.data[:len(o.data)/2], true }, want: wire.KindStopped},
 	}
