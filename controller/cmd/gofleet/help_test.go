@@ -196,8 +196,14 @@ func TestMan(t *testing.T) {
 		page, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			t.Error(err)
-		} else if !strings.Contains(string(page), ".SH EXAMPLE") {
+			continue
+		}
+		if !strings.Contains(string(page), ".SH EXAMPLE") {
 			t.Errorf("%s has no examples", name)
+		}
+		title := `.TH "` + strings.ToUpper(strings.TrimSuffix(name, ".1")) + `" "1" "" "gofleet `
+		if !strings.Contains(string(page), title) {
+			t.Errorf("%s does not begin with %s", name, title)
 		}
 	}
 }

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,13 +29,36 @@ on, from the same definitions as --help. The directory is made if need be.`,
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return fmt.Errorf("write man pages: %w", err)
 			}
-			date := time.Unix(0, 0) // no date: the same program writes the same pages
-			header := &doc.GenManHeader{Title: "GOFLEET", Section: "1", Source: "gofleet " + cmd.Root().Version, Manual: "gofleet", Date: &date}
-			cmd.Root().DisableAutoGenTag = true
-			if err := doc.GenManTree(cmd.Root(), header, args[0]); err != nil {
+			root := cmd.Root()
+			root.DisableAutoGenTag = true
+			if err := writeMan(root, args[0]); err != nil {
 				return fmt.Errorf("write man pages: %w", err)
 			}
 			return nil
 		},
 	}
+}
+
+// writeMan writes the pages of cmd and of the commands below it.
+func writeMan(cmd *cobra.Command, dir string) error {
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() && !c.IsAdditionalHelpTopicCommand() {
+			if err := writeMan(c, dir); err != nil {
+				return err
+			}
+		}
+	}
+	name := strings.ReplaceAll(cmd.CommandPath(), " ", "-")
+	// A page has no date: the same program writes the same pages. The library
+	// would put today's, so it gets one to be taken out.
+	none := time.Unix(0, 0).UTC()
+	header := &doc.GenManHeader{
+		Title: strings.ToUpper(name), Section: "1", Source: "gofleet " + cmd.Root().Version, Manual: "gofleet", Date: &none,
+	}
+	var page bytes.Buffer
+	if err := doc.GenMan(cmd, header, &page); err != nil {
+		return err
+	}
+	text := bytes.Replace(page.Bytes(), []byte(none.Format(`"Jan 2006"`)), []byte(`""`), 1)
+	return os.WriteFile(filepath.Join(dir, name+".1"), text, 0o644)
 }
