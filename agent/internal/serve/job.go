@@ -62,6 +62,10 @@ func (j *job) run(ctx context.Context) *wire.Report {
 func (j *job) look(ctx context.Context) (err error) {
 	j.phaseBegins("check")
 	s := &j.task.Spec
+	if os.Getuid() != 0 && s.Root == spec.DefaultRoot {
+		return wire.NewError(wire.KindNeedsRoot, fmt.Errorf("an ordinary user cannot install to %s", s.Root),
+			"become root with -b or ansible_become, or set gofleet_root to a directory in the user's home")
+	}
 	layout, err := toolchain.NewLayout(s.Root, s.Link, os.Getuid())
 	if err != nil {
 		return err

@@ -131,8 +131,7 @@ func (a *app) addConnect(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.IntVarP(&a.connect.forks, "forks", "f", 50, "hosts at work at once")
 	f.IntVar(&a.connect.uploads, "uploads", 8, "archives under way at once")
-	a.connect.timeout = 10 * time.Second
-	f.VarP(seconds{&a.connect.timeout}, "timeout", "T", "for connecting to a host: 10, 10s or 1m")
+	f.VarP(seconds{&a.connect.timeout}, "timeout", "T", "for connecting to a host: 10, 10s or 1m (default: ssh_config's ConnectTimeout, or 10s)")
 	f.Var(seconds{&a.connect.hostTimeout}, "host-timeout", "for one host, all in all; none if not given")
 	f.StringVar(&a.connect.encoding, "encoding", "auto", "how archives travel: auto, gzip (the file as it is) or zstd")
 	f.StringVarP(&a.connect.user, "user", "u", "", "log in as this `name` where the inventory says nothing")

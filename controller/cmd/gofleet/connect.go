@@ -109,13 +109,9 @@ func checkBecome(hosts []*inventory.Host, targets []remote.Target, specs []*spec
 	var found problems
 	for i, h := range hosts {
 		t := targets[i]
-		if t.Become != nil || t.User == "root" || specs[i].Root != spec.DefaultRoot {
-			continue
-		}
-		if _, own := h.Vars["gofleet_root"]; own {
-			continue
-		}
-		if t.Local && os.Getuid() == 0 {
+		// Where the inventory names no user, ssh_config may; then the agent says it.
+		ordinary := t.User != "" && t.User != "root" || t.Local && os.Getuid() != 0
+		if _, own := h.Vars["gofleet_root"]; own || !ordinary || t.Become != nil || specs[i].Root != spec.DefaultRoot {
 			continue
 		}
 		found = append(found, report.Problem{

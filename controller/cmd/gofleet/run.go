@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -47,7 +46,6 @@ func (a *app) runFlags(cmd *cobra.Command, o *order) {
 // then the hosts. Whatever is wrong before the first host is contacted ends it
 // with an error.
 func (a *app) runFleet(cmd *cobra.Command, o order) error {
-	ctx := cmd.Context()
 	inv, err := a.loadInventory(cmd)
 	if err != nil {
 		return err
@@ -56,23 +54,15 @@ func (a *app) runFleet(cmd *cobra.Command, o order) error {
 	if err != nil {
 		return err
 	}
-	if len(hosts) == 0 {
-		return a.noHosts()
-	}
-	names := make([]string, len(hosts))
-	for i, h := range hosts {
-		names[i] = h.Name
-	}
-	encoding, err := a.encoding()
+	specs, err := parseSpecs(hosts, o)
 	if err != nil {
 		return err
 	}
-	run := runID(time.Now())
-	ui, err := report.New(report.Options{
-		Stdout: a.stdout, Stderr: a.stderr, Look: a.look(),
-		Format: a.output.format, Verbose: a.output.verbose, Diff: o.diff,
-		Run: run, Command: o.action, Check: o.check, Hosts: names,
-	})
+	options, err := a.fleetOptions(o)
+	if err != nil {
+		return err
+	}
+	ui, err := a.runReporter(options, hosts)
 	if err != nil {
 		return err
 	}
@@ -81,27 +71,10 @@ func (a *app) runFleet(cmd *cobra.Command, o order) error {
 	}
 	ui.Start()
 	defer ui.Stop()
-	set, err := agents.Load()
+	outcome, err := a.runHosts(cmd.Context(), ui, options, hosts, specs)
 	if err != nil {
 		return err
 	}
-	archives := &shelf{
-		ui: ui, platforms: set.Platforms(), books: map[string]*book{},
-		zstd: encoding == wire.Zstd || encoding == "" && len(hosts) >= fleet.ZstdFrom,
-	}
-	defer archives.close()
-	work, err := a.plan(ctx, ui, set, archives, hosts, o)
-	if err != nil {
-		return err
-	}
-	stop := a.interrupts.run()
-	defer sayStopping(ui, stop)()
-	outcome := fleet.Run(ctx, work, fleet.Options{
-		Run: run, Command: o.action, Check: o.check, Diff: o.diff, Deep: o.deep,
-		Version: o.version, Gofleet: agent.Version, Controller: whoAmI(),
-		Encoding: encoding, Forks: a.connect.forks, Uploads: a.connect.uploads, HostTimeout: a.connect.hostTimeout,
-		Stop: stop, Observer: ui, Now: time.Now,
-	})
 	if err := ui.Print(outcome); err != nil {
 		return fmt.Errorf("print the outcome: %w", err)
 	}
@@ -109,6 +82,54 @@ func (a *app) runFleet(cmd *cobra.Command, o order) error {
 		return exitError(code)
 	}
 	return nil
+}
+
+// fleetOptions are the options of a run as far as flags say them.
+func (a *app) fleetOptions(o order) (fleet.Options, error) {
+	encoding, err := a.encoding()
+	return fleet.Options{
+		Run: runID(time.Now()), Command: o.action, Check: o.check, Diff: o.diff, Deep: o.deep,
+		Version: o.version, Gofleet: agent.Version, Controller: whoAmI(), Encoding: encoding,
+		Forks: a.connect.forks, Uploads: a.connect.uploads, HostTimeout: a.connect.hostTimeout, Now: time.Now,
+	}, err
+}
+
+// runReporter shows a run over hosts.
+func (a *app) runReporter(o fleet.Options, hosts []*inventory.Host) (*report.Reporter, error) {
+	names := make([]string, len(hosts))
+	for i, h := range hosts {
+		names[i] = h.Name
+	}
+	return report.New(report.Options{
+		Stdout: a.stdout, Stderr: a.stderr, Look: a.look(),
+		Format: a.output.format, Verbose: a.output.verbose, Diff: o.Diff,
+		Run: o.Run, Command: o.Command, Check: o.Check, Hosts: names,
+	})
+}
+
+// runHosts verifies archives, asks for passwords, and runs.
+func (a *app) runHosts(ctx context.Context, ui *report.Reporter, o fleet.Options, hosts []*inventory.Host, specs []*spec.Spec) (*fleet.Outcome, error) {
+	set, err := agents.Load()
+	if err != nil {
+		return nil, err
+	}
+	connector, err := a.newConnector(ctx, ui, set)
+	if err != nil {
+		return nil, err
+	}
+	defer connector.dialer.Close() // jump hosts and ssh-agent; an error would help nobody
+	archives := &shelf{
+		ui: ui, platforms: set.Platforms(), books: map[string]*book{},
+		zstd: o.Encoding == wire.Zstd || o.Encoding == "" && len(hosts) >= fleet.ZstdFrom,
+	}
+	defer archives.close()
+	work, err := plan(ctx, connector, archives, hosts, specs, o.Command)
+	if err != nil {
+		return nil, err
+	}
+	o.Observer, o.Stop = ui, a.interrupts.run()
+	defer sayStopping(ui, o.Stop)()
+	return fleet.Run(ctx, work, o), nil
 }
 
 // sayStopping tells what the first Ctrl-C has done, until its end is called.
@@ -128,26 +149,9 @@ func sayStopping(ui *report.Reporter, stop <-chan struct{}) (end func()) {
 	}
 }
 
-// noHosts says why there is nothing to do.
-func (a *app) noHosts() error {
-	if a.inventory.limit != "" {
-		return hint(fmt.Errorf("no host matches --limit %s", a.inventory.limit),
-			"gofleet inventory --graph shows the hosts and groups there are")
-	}
-	return hint(errors.New("the inventory has no hosts"), "look at it with gofleet inventory --graph")
-}
-
-// plan turns inventory hosts into the hosts of a run: variables to specs,
-// archives verified, targets read. It contacts no host.
-func (a *app) plan(ctx context.Context, ui *report.Reporter, set agents.Set, archives *shelf, hosts []*inventory.Host, o order) ([]*fleet.Host, error) {
-	specs, err := parseSpecs(hosts, o)
-	if err != nil {
-		return nil, err
-	}
-	connector, err := a.newConnector(ctx, ui, set)
-	if err != nil {
-		return nil, err
-	}
+// plan makes the hosts of a run: targets read, archives verified. It contacts
+// no host.
+func plan(ctx context.Context, connector *connector, archives *shelf, hosts []*inventory.Host, specs []*spec.Spec, action wire.Action) ([]*fleet.Host, error) {
 	targets, err := connector.targets(hosts)
 	if err != nil {
 		return nil, err
@@ -156,7 +160,7 @@ func (a *app) plan(ctx context.Context, ui *report.Reporter, set agents.Set, arc
 		return nil, err
 	}
 	offers := make([]map[spec.Platform]fleet.Offer, len(hosts))
-	if o.action == wire.Apply { // nothing else sends an archive
+	if action == wire.Apply { // nothing else sends an archive
 		if offers, err = archives.open(ctx, hosts, specs); err != nil {
 			return nil, err
 		}
