@@ -44,7 +44,7 @@ type Task struct {
 	Action     Action    `json:"action"`
 	Check      bool      `json:"check,omitempty"`
 	Diff       bool      `json:"diff,omitempty"`
-	Deep       bool      `json:"deep,omitempty"`    // audit: hash every file
+	Deep       bool      `json:"deep,omitempty"`    // hash every file
 	Version    string    `json:"version,omitempty"` // rollback --to; remove --version ("" removes all that is ours)
 	Gofleet    string    `json:"gofleet"`           // the controller's version
 	Now        time.Time `json:"now"`               // the controller's clock when the Task was sent

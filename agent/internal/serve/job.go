@@ -228,7 +228,9 @@ func (j *job) saveRecord() error {
 // finish turns how the job ended into the report.
 func (j *job) finish(ctx context.Context, err error) {
 	r := &j.report
-	r.Actions = j.changes.Results()
+	if r.Actions = j.changes.Results(); !policy.Met(r.Checks) {
+		r.Actions = nil // an audit has planned them, but no apply would make them
+	}
 	r.Drift = append(r.Drift, j.changes.Drift()...)
 	r.Warnings = append(r.Warnings, j.warnings...)
 	r.Changed = len(r.Actions) > 0

@@ -6,6 +6,7 @@ import (
 	"github.com/gofleet/gofleet/agent/internal/account"
 	"github.com/gofleet/gofleet/agent/internal/change"
 	"github.com/gofleet/gofleet/agent/internal/environ"
+	"github.com/gofleet/gofleet/agent/wire"
 )
 
 // rollback goes back to the recorded previous toolchain, or to the one that
@@ -38,6 +39,9 @@ func (j *job) rollback(ctx context.Context) error {
 func (j *job) remove(ctx context.Context) error {
 	if j.task.Version != "" {
 		steps, err := j.store.PlanRemove(j.state, j.task.Version)
+		if err != nil && wire.AsError(err, "").Kind == wire.KindNotInstalled {
+			return nil // a second remove has nothing to do
+		}
 		if err != nil {
 			return err
 		}

@@ -61,7 +61,7 @@ func (a *app) printVerified(found []*release.Verification) error {
 		return a.printJSON("gofleet.verify/v1", map[string]any{"files": found})
 	}
 	for _, v := range found {
-		if _, err := fmt.Fprintln(a.stdout, v); err != nil {
+		if _, err := fmt.Fprint(a.stdout, v); err != nil {
 			return err
 		}
 	}
