@@ -132,10 +132,15 @@ func wantCurrent(t *testing.T, h *rig.Host, any ...*rig.Toolchain) {
 // toolchain then, nothing left over, and nothing left to do.
 func wantWhole(t *testing.T, w *rig.World, vars rig.Vars, tc *rig.Toolchain) {
 	t.Helper()
+	wantWholeBy(t, w, vars, tc, []string{"apply"})
+}
+
+func wantWholeBy(t *testing.T, w *rig.World, vars rig.Vars, tc *rig.Toolchain, apply []string) {
+	t.Helper()
 	for _, h := range w.Hosts() {
 		check(t, h.Arm(nil))
 	}
-	if _, err := w.MustRun(t.Context(), vars, "apply"); err != nil {
+	if _, err := w.MustRun(t.Context(), vars, apply...); err != nil {
 		t.Fatalf("the next run: %v", err)
 	}
 	for _, h := range w.Hosts() {

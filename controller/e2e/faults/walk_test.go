@@ -23,6 +23,7 @@ type job struct {
 	want    *rig.Toolchain
 	has     []*rig.Toolchain // what a host may have after the job was cut; nil is none
 	then    *rig.Toolchain   // what a host has after the job was done
+	vars    rig.Vars         // of all its runs
 }
 
 // everything makes a run write all that gofleet can write.
@@ -120,7 +121,7 @@ func pointsOf(t *testing.T, j job) []string {
 func prepare(t *testing.T, w *rig.World, j job) rig.Vars {
 	t.Helper()
 	for _, tc := range j.before {
-		_, err := w.MustRun(t.Context(), rig.Want(tc, everything(w)), "apply")
+		_, err := w.MustRun(t.Context(), rig.Want(tc, everything(w), j.vars), "apply")
 		check(t, err)
 	}
 	if j.prepare != nil {
@@ -128,7 +129,7 @@ func prepare(t *testing.T, w *rig.World, j job) rig.Vars {
 			j.prepare(t, h)
 		}
 	}
-	return rig.Want(j.want, everything(w))
+	return rig.Want(j.want, everything(w), j.vars)
 }
 
 // works wants a host's Go to work after a crash.
@@ -151,7 +152,7 @@ func works(t *testing.T, h *rig.Host, j job, point string) {
 func again(t *testing.T, w *rig.World, vars rig.Vars, j job) {
 	t.Helper()
 	if j.args[0] == "apply" {
-		wantWhole(t, w, vars, j.then)
+		wantWholeBy(t, w, vars, j.then, j.args)
 		return
 	}
 	for _, h := range w.Hosts() {

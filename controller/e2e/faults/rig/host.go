@@ -118,6 +118,9 @@ func (h *Host) agents() []int {
 	return found
 }
 
+// Agents is how many agents run on the host.
+func (h *Host) Agents() int { return len(h.agents()) }
+
 // KillAgent kills the agent at once; false if there is none.
 func (h *Host) KillAgent() bool {
 	killed := false
@@ -204,7 +207,7 @@ func (h *Host) Gone(ctx context.Context) error {
 // what its go command says; nil if there is none. Anything half made is an
 // error.
 func (h *Host) Current(ctx context.Context, known ...*Toolchain) (*Toolchain, error) {
-	to, err := os.Readlink(filepath.Join(h.UpperDir, link))
+	to, err := os.Readlink(h.Path(link))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -218,7 +221,7 @@ func (h *Host) Current(ctx context.Context, known ...*Toolchain) (*Toolchain, er
 	}
 	t := known[i]
 	if t.files != nil {
-		if wrong := t.wrong(filepath.Join(h.UpperDir, dir)); wrong != "" {
+		if wrong := t.wrong(h.Path(dir)); wrong != "" {
 			return nil, fmt.Errorf("%s: %s leads to %s, which is not whole: %s", h.Name, link, to, wrong)
 		}
 	}
@@ -261,11 +264,11 @@ func (h *Host) Clean() error {
 	temporary := func(path string, info os.FileInfo) {
 		name := filepath.Base(path)
 		if strings.HasPrefix(name, ".gofleet") || slices.Contains([]string{".staging", ".intent", ".lock", ".probe", "upload"}, name) {
-			strange = append(strange, strings.TrimPrefix(path, h.UpperDir))
+			strange = append(strange, strings.TrimPrefix(path, h.Path("")))
 		}
 	}
-	for _, dir := range []string{"/usr/local", "/etc", "/home", "/root", "/var/tmp", "/opt"} {
-		walk(filepath.Join(h.UpperDir, dir), temporary)
+	for _, dir := range []string{"/usr/local", "/etc", "/home", "/root", "/var/tmp"} {
+		walk(h.Path(dir), temporary)
 	}
 	for _, dir := range []string{"/run", "/tmp", "/dev/shm"} {
 		entries, err := os.ReadDir(h.Path(dir))
@@ -278,11 +281,11 @@ func (h *Host) Clean() error {
 			}
 		}
 	}
-	installed, err := names(filepath.Join(h.UpperDir, root), "go1.")
+	installed, err := names(h.Path(root), "go1.")
 	if err != nil {
 		return err
 	}
-	manifests, err := names(filepath.Join(h.UpperDir, root, "manifests"), "go1.")
+	manifests, err := names(h.Path(root+"/manifests"), "go1.")
 	if err != nil {
 		return err
 	}
@@ -312,7 +315,7 @@ func names(dir, prefix string) ([]string, error) {
 
 // Uploaded is how many bytes of a broken upload lie in staging, and where.
 func (h *Host) Uploaded() (path string, size int64) {
-	files, err := filepath.Glob(filepath.Join(h.UpperDir, root, ".staging/*/*"))
+	files, err := filepath.Glob(h.Path(root + "/.staging/*/*"))
 	if err != nil {
 		panic(err) // the pattern is right
 	}
@@ -324,7 +327,7 @@ func (h *Host) Uploaded() (path string, size int64) {
 	return "", 0
 }
 
-// Kinds of wire's errors, for tests to compare with.
+// IsKind tells whether a result's error is of one of these kinds.
 func IsKind(r *Result, kinds ...wire.Kind) bool {
 	return r.Error != nil && slices.Contains(kinds, wire.Kind(r.Error.Kind))
 }

@@ -70,6 +70,14 @@ func (d *Disk) Restore(ctx context.Context) error {
 	if err := d.Close(); err != nil {
 		return err
 	}
+	// A host that is being started holds, for an instant, every mount of this
+	// machine; while one does, the disk would come back as it was cut off.
+	if err := Until(ctx, func() (bool, error) {
+		devices, err := exec.CommandContext(ctx, "losetup", "-j", d.image).Output()
+		return len(devices) == 0, err
+	}); err != nil {
+		return fmt.Errorf("wait for the end of %s: %w", d.image, err)
+	}
 	return d.mount(ctx)
 }
 
