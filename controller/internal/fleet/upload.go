@@ -97,7 +97,10 @@ func (u *upload) send(ctx context.Context, need wire.Need) {
 			if err := u.out.Write(wire.Command{Have: &n}); err != nil {
 				return err
 			}
-			return u.stream(ctx, src, n)
+			err = u.stream(ctx, src, n)
+		}
+		if err == nil {
+			u.Observer.Phase(u.host.Name, "extract")
 		}
 		return err
 	})
