@@ -12,8 +12,8 @@ import (
 // phases in the order in which hosts go through them. Agents may name others;
 // those stand behind.
 var phases = [...]string{
-	"connect", "agent", "check", "wait", "upload", "upload (stdin)", "receive",
-	"extract", "verify", "switch", "account", "environment", "prune", "report",
+	"connect", "agent", "check", "lock", "wait", "receive", "upload", "extract",
+	"account", "install", "verify", "switch", "environment",
 }
 
 // troubles is how many of the last bad ends the view shows.
