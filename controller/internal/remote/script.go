@@ -38,6 +38,9 @@ exec "$@" -c "$s" sh "$m" "$r" "$a" "$c" "$u"
 // there: one ls tells. Nothing but its name is needed to find it, so uname
 // runs only where agents of several machines are cached.
 //
+// An agent unlinks itself and its directory at once. What is left of one that
+// died before is removed when it has ended, however it ended.
+//
 // Head may read more than it was told to from a pipe (busybox does). That
 // loses nothing: the controller sends nothing behind the agent's bytes until
 // the agent has said Hello.
@@ -113,7 +116,8 @@ else set -- $(wc -c <"$f"); g=$1; h=$n; fi
 [ "${g%% *}" = "$h" ] || { gone; echo "$M corrupt"; exit 1; }
 "$f" serve --marker "$M" --login-uid "$L" --temp "$d"
 x=$?
-case $x in 126|127|129|1[3-9]?|2??) gone; echo "$M died $x";; esac
+[ -O "$d" ] && gone
+case $x in 126|127|129|1[3-9]?|2??) echo "$M died $x";; esac
 exit $x
 `
 
