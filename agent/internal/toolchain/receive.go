@@ -199,13 +199,19 @@ func (u *Upload) Append(r io.Reader, n int64) error {
 		u.Fail(err)
 		return err
 	}
-	if _, err := io.CopyN(io.NewOffsetWriter(u.file, at), r, n); err != nil {
+	got, err := io.CopyN(io.NewOffsetWriter(u.file, at), r, n)
+	u.Have(at + got)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, io.EOF):
+		// Not the archive's end: what came is kept, to be resumed.
+		err = stopped(errors.New("the connection ended in the middle of the upload"))
+	default:
 		err = hostError(fmt.Errorf("write the upload: %w", err))
-		u.Fail(err)
-		return err
 	}
-	u.Have(at + n)
-	return nil
+	u.Fail(err)
+	return err
 }
 
 // Fail ends the upload with an error: no more bytes will come.

@@ -351,3 +351,33 @@ func TestUploadThatIsNotWhatWasSaid(t *testing.T) {
 type neverEnding struct{}
 
 func (neverEnding) Read(p []byte) (int, error) { return len(p), nil }
+
+// TestStreamCutInTheMiddle ends the connection within announced bytes: what
+// came is kept, and the next upload begins behind it.
+func TestStreamCutInTheMiddle(t *testing.T) {
+	s := newStore(t)
+	a := pack(t, "1.1", smallTree("1.1"))
+	u := receive(t, s, a, os.Geteuid())
+	extracted := make(chan error, 1)
+	go func() {
+		_, err := u.Extract(context.Background(), nil)
+		extracted <- err
+	}()
+	size := int64(len(a.raw))
+	whole := size / a.transfer.ChunkSize * a.transfer.ChunkSize
+	if err := u.Append(bytes.NewReader(a.raw[:size-1]), size); kindOf(err) != wire.KindStopped {
+		t.Errorf("append: %v", err)
+	}
+	if err := <-extracted; kindOf(err) != wire.KindStopped {
+		t.Errorf("extract: %v", err)
+	}
+	if err := u.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if whole == 0 || whole == size {
+		t.Fatalf("%d bytes in chunks of %d show nothing", size, a.transfer.ChunkSize)
+	}
+	if got := receive(t, s, a, os.Geteuid()).Need().Offset; got != whole {
+		t.Errorf("the next upload begins at %d, want %d", got, whole)
+	}
+}
