@@ -49,8 +49,9 @@ func TestCutAtBytes(t *testing.T) {
 	}
 	wantWholeBy(t, w, rig.Want(large), large, apply)
 	for i, h := range w.Hosts() {
-		// What was certain to have arrived in whole chunks does not travel again.
-		had := max(0, at[i]-1<<20) / chunk * chunk
+		// Whole chunks that have arrived do not travel again. sshd drops what it
+		// has not given to its SFTP server: a window of 2 MB, and some.
+		had := max(0, at[i]-5<<19) / chunk * chunk
 		if sent := proxies[h.Name].Sent(); sent > large.Size-had+(1<<20) {
 			t.Errorf("cut at %d: %d bytes travelled again of %d", at[i], sent, large.Size)
 		}
@@ -67,7 +68,7 @@ func TestCorruptedHalf(t *testing.T) {
 	check(t, err)
 	proxies := proxiesOf(t, w)
 	for _, p := range proxies {
-		p.CutAfter(2*chunk + chunk/2)
+		p.CutAfter(3 * chunk)
 	}
 	apply := []string{"apply", "--encoding", "gzip"}
 	_, err = w.Run(t.Context(), rig.Want(large), apply...)

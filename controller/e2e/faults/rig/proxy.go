@@ -3,6 +3,7 @@
 package rig
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -36,8 +37,9 @@ func NewProxy(to string) (*Proxy, error) {
 // Addr is where it listens.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
-// CutAfter cuts all connections when that many bytes have gone towards the
-// host from now on; 0 never does. Sent begins anew.
+// CutAfter ends a connection when that many bytes have gone towards the host
+// from now on, and each one after it at once; 0 never does. Sent begins anew.
+// The host gets those bytes, the controller no more answer.
 func (p *Proxy) CutAfter(bytes int64) {
 	p.sent.Store(0)
 	p.limit.Store(bytes)
@@ -90,14 +92,22 @@ func (p *Proxy) accept() {
 func (p *Proxy) pass(from, to net.Conn) {
 	var both sync.WaitGroup
 	both.Go(func() {
-		io.Copy(&counted{p, to}, from)
+		_, err := io.Copy(&counted{p, to}, from)
+		if errors.Is(err, errLimit) {
+			// The host gets all of it, and then an end.
+			p.cuts.Add(1)
+			from.Close()
+			to.(*net.TCPConn).CloseWrite()
+			return
+		}
 		to.Close()
 		from.Close()
 	})
 	both.Go(func() {
 		io.Copy(from, to)
-		to.Close()
 		from.Close()
+		io.Copy(io.Discard, to)
+		to.Close()
 	})
 	both.Wait()
 	p.mu.Lock()
@@ -105,6 +115,8 @@ func (p *Proxy) pass(from, to net.Conn) {
 	delete(p.conns, to)
 	p.mu.Unlock()
 }
+
+var errLimit = errors.New("as many bytes as may pass have passed")
 
 // counted is the way towards the host.
 type counted struct {
@@ -114,15 +126,13 @@ type counted struct {
 
 func (c *counted) Write(b []byte) (int, error) {
 	limit := c.p.limit.Load()
-	now := c.p.sent.Add(int64(len(b)))
-	over := now - limit
+	over := c.p.sent.Add(int64(len(b))) - limit
 	if limit == 0 || over < 0 {
 		return c.to.Write(b)
 	}
 	n, err := c.to.Write(b[:max(0, int64(len(b))-over)])
 	if err == nil {
-		c.p.Cut()
-		err = net.ErrClosed
+		err = errLimit
 	}
 	return n, err
 }
