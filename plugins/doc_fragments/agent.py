@@ -35,6 +35,7 @@ notes:
   - Works with the connections C(ssh), C(local) and C(paramiko_ssh) and with others that run a POSIX shell. It does not work with Mitogen.
   - The agent is kept on the host as C(/usr/local/lib/gofleet/agent/<sha256>), or below C(~/.cache/gofleet) of an ordinary user, by the module that installs.
   - An archive is believed for a pin in O(sha256) or for the table of official sums in the collection.
-    Other evidence is judged by the program C(gofleet), which then has to be on the PATH beside ansible-playbook, or named by the environment variable E(GOFLEET).
+    Other evidence is judged by the program C(gofleet), which then has to be on the PATH beside ansible-playbook,
+    or named by the environment variable E(GOFLEET).
   - Relative paths in O(archives) are relative to the directory of the host's inventory.
 """

@@ -15,7 +15,7 @@ options:
   go_version:
     description:
       - The Go release to install, in quotes.
-      - Required for O(state=present).
+      - Required by M(gofleet.golang.toolchain), unless it removes or rolls back.
     type: str
   archives:
     description:

@@ -117,7 +117,7 @@ func (o option) write(b *bytes.Buffer) {
 	line("    - %s", quoted(sentence(o.Help)))
 	keep := o.module || o.Type == "str" || o.Type == "path"
 	if o.module && o.Name == "go_version" {
-		line("    - Required for O(state=present).")
+		line("    - Required by M(gofleet.golang.toolchain), unless it removes or rolls back.")
 	}
 	if o.Default != nil && (!keep || !o.module && o.Choices != nil) {
 		line("    - %s", quoted("Default "+value(o.Default)+"."))

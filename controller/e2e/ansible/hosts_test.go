@@ -262,7 +262,7 @@ func (w *world) install(options, keywords map[string]any, changed bool, args ...
 	events, out := w.playbook(w.play("gofleet.golang.toolchain", options, keywords), nil, args...)
 	r := w.one(events, out)
 	if r.Failed || r.Changed != changed {
-		w.Fatalf("changed=%v, want %v:\n%s", r.Changed, changed, out)
+		w.Fatalf("changed=%v, want %v: %s\n%s", r.Changed, changed, r.text(), out)
 	}
 	return r
 }
@@ -292,8 +292,8 @@ func (w *world) exec(host string, argv ...string) string {
 // that the installation consists of apart.
 func (w *world) left(host string) string {
 	w.Helper()
-	return w.exec(host, "sh", "-c", `find / -xdev \( -path /proc -o -path /sys -o -path /work -o -path /usr/share -o -path /var/cache -o -path /usr/lib \) -prune -o `+
-		`\( -iname "*gofleet*" -o -iname "ansible-tmp*" -o -path "/usr/local/go*" \) -print 2>/dev/null; ls /usr/local/lib/gofleet/.staging 2>/dev/null; true`)
+	return w.exec(host, "sh", "-c", `find /etc /home /root /run /srv /tmp /opt /usr/local /var/tmp -xdev `+
+		`\( -iname "*gofleet*" -o -iname "ansible-tmp*" -o -path "/usr/local/go*" -o -path "*/.staging/*" \) -print 2>/dev/null; true`)
 }
 
 // goVersion asks the go that a login shell finds.

@@ -124,7 +124,8 @@ func installCollection(embed string) error {
 	return command("cp", filepath.Join(repository, "controller/internal/release/go-releases.sha256"), agents)
 }
 
-// findAnsible finds the virtual environments that .ci/ansible has made.
+// findAnsible finds the virtual environments that .ci/ansible has made: the
+// oldest and the newest, or with GOFLEET_ANSIBLE_MATRIX=all every one.
 func findAnsible() error {
 	home := os.Getenv("GOFLEET_ANSIBLE")
 	if home == "" {
@@ -138,6 +139,10 @@ func findAnsible() error {
 		return fmt.Errorf("no ansible-core in %s: run .ci/ansible", home)
 	}
 	for _, f := range found {
+		name := filepath.Base(filepath.Dir(filepath.Dir(f)))
+		if os.Getenv("GOFLEET_ANSIBLE_MATRIX") != "all" && name != "oldest" && name != "newest" {
+			continue
+		}
 		dir, err := filepath.Abs(filepath.Dir(filepath.Dir(f)))
 		if err != nil {
 			return err

@@ -105,7 +105,7 @@ func TestRefusals(t *testing.T) {
 	eachAnsible(t, []lab.HostConfig{{}}, func(w *world) {
 		w.refused(w.options("1.26.8"), dict{"async": 60}, "does not support async")
 		w.refused(w.options("1.26.8"), dict{"become": false}, "an ordinary user cannot install to /usr/local/lib/gofleet; become root")
-		w.refused(w.options("1.26.8"), dict{"become": true}, "assword", "-u", "ops") // Ansible's own words
+		w.refused(w.options("1.26.8"), dict{"become": true, "vars": dict{"ansible_user": lab.OpsUser}}, "assword") // Ansible's own words
 	})
 }
 
@@ -182,13 +182,12 @@ func TestResume(t *testing.T) {
 		if err := runCommand(cmd); err != nil {
 			w.Fatal(err)
 		}
-		w.env = append(w.env, "ANSIBLE_DEBUG=0")
 		events, out := w.playbook(w.play("gofleet.golang.toolchain", w.options("1.26.8"), nil), nil, "-vvvv")
 		if r := w.one(events, out); !r.Changed || r.Failed {
 			w.Fatalf("%s", out)
 		}
 		if strings.Contains(out, "PUT") {
-			w.Errorf("the whole archive travelled:\n%s", out)
+			w.Error("the whole archive travelled")
 		}
 	})
 }
