@@ -6,11 +6,14 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -50,7 +53,9 @@ func (b *bench) peers() []*peer {
 		all = append(all, &peer{name: "pyinfra", install: b.runPyinfra, idle: b.runPyinfra})
 	}
 	if b.ansible != "" {
-		all = append(all, &peer{name: "ansible-playbook, tuned", install: b.runAnsible, idle: b.runAnsible})
+		all = append(all,
+			&peer{name: "the collection's role, same ansible-core", install: b.runRole, idle: b.runRole},
+			&peer{name: "ansible-playbook, tuned", install: b.runAnsible, idle: b.runAnsible})
 	}
 	return all
 }
@@ -221,5 +226,35 @@ func (b *bench) runAnsible(ctx context.Context, l *lab.Lab) error {
 	}
 	cmd := exec.CommandContext(ctx, b.ansible, "-i", l.InventoryFile(), "-f", "50", "-e", string(vars), filepath.Join(b.work, "install.yml"))
 	cmd.Env = append(os.Environ(), "ANSIBLE_PIPELINING=1", "ANSIBLE_NOCOLOR=1", "ANSIBLE_LOCALHOST_WARNING=0")
+	return run(cmd)
+}
+
+// runRole is the collection's role in this checkout: gofleet's agent under
+// ansible-playbook.
+func (b *bench) runRole(ctx context.Context, l *lab.Lab) error {
+	vars, err := json.Marshal(map[string]any{
+		"gofleet_go_version": b.version,
+		"gofleet_archives":   filepath.Dir(b.archive),
+		"gofleet_sha256":     map[string]string{"linux-" + runtime.GOARCH: b.sha256},
+		"gofleet_user":       map[string]any{"name": "deploy", "shell": "/bin/bash", "authorized_keys": []string{deployKey}},
+	})
+	if err != nil {
+		return err
+	}
+	checkout, err := filepath.Abs(".")
+	if err != nil {
+		return err
+	}
+	home := filepath.Join(b.work, "collections", "ansible_collections", "gofleet")
+	if err := os.MkdirAll(home, 0o755); err != nil {
+		return err
+	}
+	if err := os.Symlink(checkout, filepath.Join(home, "golang")); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	collections := filepath.Join(b.work, "collections")
+	cmd := exec.CommandContext(ctx, b.ansible, "-i", l.InventoryFile(), "-f", "50", "-e", string(vars), filepath.Join(home, "golang", "playbooks", "install.yml"))
+	cmd.Env = append(os.Environ(), "ANSIBLE_PIPELINING=1", "ANSIBLE_NOCOLOR=1", "ANSIBLE_LOCALHOST_WARNING=0",
+		"ANSIBLE_COLLECTIONS_PATH="+collections, "ANSIBLE_COLLECTIONS_PATHS="+collections)
 	return run(cmd)
 }
