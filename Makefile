@@ -69,6 +69,12 @@ lint: ## format, vet, staticcheck, ansible-lint
 	@.ci/setup build
 	@.ci/lint
 
+lint-ansible: setup ## ansible-lint and ansible-test sanity for the collection
+	@.ci/lint-ansible
+
+collection: build ## build the Ansible collection's tarball into dist/
+	@.ci/collection
+
 man: build ## write the man pages to bin/man
 	@mkdir -p $(BIN)/man && $(BIN)/gofleet man $(BIN)/man
 
