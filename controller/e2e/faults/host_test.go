@@ -94,14 +94,15 @@ func TestCrowd(t *testing.T) {
 	wantWhole(t, w, rig.Want(a), a)
 }
 
-// TestBanner installs on hosts that say a megabyte before anything else: sshd
-// to the client, and the shell to every command.
+// TestBanner installs on hosts that say a megabyte before anything else, in
+// lines and in one, and where sshd has the longest banner that it can send:
+// with more than a packet's 256 KB it drops every client, ssh too.
 func TestBanner(t *testing.T) {
 	needHosts(t)
 	a := toolchain(t, "1.26.90")
 	megabyte := strings.Repeat(strings.Repeat("x", 99)+"\n", 10<<10)
 	w := world(t,
-		lab.HostConfig{Name: "sshd", SSHD: []string{"Banner /etc/banner"}, Files: map[string]string{"/etc/banner": megabyte}},
+		lab.HostConfig{Name: "sshd", SSHD: []string{"Banner /etc/banner"}, Files: map[string]string{"/etc/banner": megabyte[:250_000]}},
 		lab.HostConfig{Name: "shell", Files: map[string]string{"/etc/banner": megabyte, "/etc/bash.bashrc": "cat /etc/banner; cat /etc/banner >&2\n"}},
 		lab.HostConfig{Name: "line", Files: map[string]string{
 			"/etc/banner": strings.Repeat("x", 1<<20), "/etc/bash.bashrc": "cat /etc/banner\n"}})
