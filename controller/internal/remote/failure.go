@@ -105,7 +105,7 @@ func (st *starting) execError(err error) error {
 		}
 		return contextError(st.ctx, err)
 	}
-	if cause := st.conn.via.broken(); cause != nil {
+	if cause := brokenSoon(st.conn.via); cause != nil {
 		return wire.AsError(cause, wire.KindUnreachable)
 	}
 	return wire.NewError(wire.KindAgent, fmt.Errorf("start the agent: the host does not run commands for %s: %w", st.conn.user, err),

@@ -34,7 +34,10 @@ func newSSHTransport(client *ssh.Client, s *settings) *sshTransport {
 	t := &sshTransport{client: client, addr: s.addr(), done: make(chan struct{})}
 	go func() {
 		err := client.Wait()
-		t.end(fmt.Errorf("the connection to %s was lost: %w", t.addr, err))
+		e := wire.NewError(wire.KindUnreachable, fmt.Errorf("the connection to %s was lost: %w", t.addr, err),
+			"the host still has the Go that it had; run the same command again")
+		e.Retryable = true
+		t.end(e)
 		close(t.done)
 	}()
 	interval := defaultAlive
