@@ -153,3 +153,25 @@ func walk(root string, f func(path string, info os.FileInfo)) {
 		}
 	}
 }
+
+// Real finds the real releases of this machine's platform in a directory.
+func Real(dir string) ([]*Toolchain, error) {
+	suffix := ".linux-" + runtime.GOARCH
+	files, err := filepath.Glob(filepath.Join(dir, "go1.*"+suffix+".*tar.gz"))
+	if err != nil {
+		return nil, err
+	}
+	var all []*Toolchain
+	for _, f := range files {
+		version, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(f), "go"), suffix)
+		st, err := os.Stat(f)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, &Toolchain{Version: version, Dir: dir, Size: st.Size()})
+	}
+	if len(all) < 2 {
+		return nil, fmt.Errorf("%s has %d releases for this machine, two are needed", dir, len(all))
+	}
+	return all, nil
+}
