@@ -74,7 +74,7 @@ func newWorld(t *testing.T, venv string, hosts []lab.HostConfig) *world {
 	}
 	w.env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(built.dir, "home"), "LC_ALL=C.UTF-8",
-		"ANSIBLE_COLLECTIONS_PATH=" + built.collections, "ANSIBLE_COLLECTIONS_PATHS=" + built.collections,
+		"ANSIBLE_COLLECTIONS_PATH=" + built.collections,
 		"ANSIBLE_NOCOLOR=1", "ANSIBLE_LOCALHOST_WARNING=0", "ANSIBLE_RETRY_FILES_ENABLED=0",
 		"ANSIBLE_CALLBACK_PLUGINS=" + must(filepath.Abs("testdata/callback")), "ANSIBLE_CALLBACKS_ENABLED=record",
 		"ANSIBLE_SSH_CONTROL_PATH_DIR=" + filepath.Join(w.dir, "cp"), "RECORD=" + filepath.Join(w.dir, "record"),

@@ -255,6 +255,6 @@ func (b *bench) runRole(ctx context.Context, l *lab.Lab) error {
 	collections := filepath.Join(b.work, "collections")
 	cmd := exec.CommandContext(ctx, b.ansible, "-i", l.InventoryFile(), "-f", "50", "-e", string(vars), filepath.Join(home, "golang", "playbooks", "install.yml"))
 	cmd.Env = append(os.Environ(), "ANSIBLE_PIPELINING=1", "ANSIBLE_NOCOLOR=1", "ANSIBLE_LOCALHOST_WARNING=0",
-		"ANSIBLE_COLLECTIONS_PATH="+collections, "ANSIBLE_COLLECTIONS_PATHS="+collections)
+		"ANSIBLE_COLLECTIONS_PATH="+collections)
 	return run(cmd)
 }
