@@ -21,13 +21,14 @@ import (
 // Plan looks at the host and gives the steps that make the deploy user what
 // want says, and warnings. A nil want takes away what an earlier run added;
 // the account itself is never removed. The steps update rec in memory, and
-// Plan notes in it what it found right.
+// Plan notes in it what it found right. Where there are steps, it also notes
+// what they are about to give; rec is to be saved before the first of them.
 //
 // The errors are *wire.Error of the kinds KindNeedsRoot, for anything that is
 // to be done without being root, KindAccount and KindHost.
 func Plan(ctx context.Context, want *spec.User, rec *record.Record) ([]change.Step, []string, error) {
 	p := &planner{rec: rec}
-	if want == nil && rec.User == nil && len(ruleFiles(rec)) == 0 {
+	if want == nil && rec.User == nil && rec.Doing == nil && len(ruleFiles(rec)) == 0 {
 		return nil, nil, nil
 	}
 	if os.Geteuid() != 0 {
@@ -55,6 +56,10 @@ type planner struct {
 	rec      *record.Record
 	steps    []change.Step
 	warnings []string
+
+	cut     *record.User // what a run that was cut was giving, to whom
+	joining []string     // groups that steps add the user to
+	owned   []string     // keys that are ours after the steps
 }
 
 func (p *planner) warn(format string, args ...any) {
@@ -62,8 +67,15 @@ func (p *planner) warn(format string, args ...any) {
 }
 
 func (p *planner) plan(ctx context.Context, want *spec.User) error {
-	if u := p.rec.User; u != nil && (want == nil || want.Name != u.Name) {
+	p.cut, p.rec.Doing = p.rec.Doing, nil
+	u := p.rec.User
+	if u != nil && (want == nil || want.Name != u.Name) {
 		if err := p.leave(ctx, *u); err != nil {
+			return err
+		}
+	}
+	if c := p.cut; c != nil && (u == nil || u.Name != c.Name) && (want == nil || want.Name != c.Name) {
+		if err := p.leave(ctx, *c); err != nil {
 			return err
 		}
 	}
@@ -94,9 +106,14 @@ func (p *planner) want(ctx context.Context, want *spec.User) error {
 		return err
 	}
 	cred, err := Lookup(ctx, want.Name)
+	halfMade := err == nil && p.halfMade(cred)
+	creating := halfMade || errors.Is(err, ErrNotFound)
 	switch {
-	case errors.Is(err, ErrNotFound):
-		if cred, err = p.create(ctx, want, had, groups); err != nil {
+	case creating:
+		if !halfMade {
+			cred = nil
+		}
+		if cred, err = p.create(ctx, want, had, groups, cred); err != nil {
 			return err
 		}
 		// What it had went with the old account.
@@ -107,6 +124,9 @@ func (p *planner) want(ctx context.Context, want *spec.User) error {
 		return refused(fmt.Errorf("user %s has uid 0: it is root under another name", want.Name),
 			"name an ordinary account in gofleet_user.name")
 	default:
+		if had, err = p.recall(ctx, cred, had); err != nil {
+			return err
+		}
 		if want.Shell != "" && cred.Shell != want.Shell {
 			p.warn("account %s keeps its shell %s: gofleet_user.shell (%s) is for accounts that gofleet makes",
 				want.Name, cred.Shell, want.Shell)
@@ -121,7 +141,11 @@ func (p *planner) want(ctx context.Context, want *spec.User) error {
 	if err := p.keys(ctx, cred, want.AuthorizedKeys, had); err != nil {
 		return err
 	}
-	return p.rule(rule)
+	if err := p.rule(rule); err != nil {
+		return err
+	}
+	p.announce(want.Name, had, creating, groups, p.owned)
+	return nil
 }
 
 // leave takes away what gofleet gave to a user that is no longer the deploy

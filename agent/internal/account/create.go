@@ -17,8 +17,9 @@ import (
 )
 
 // create plans a new account and gives what is known of it before it is there:
-// its name and home.
-func (p *planner) create(ctx context.Context, want *spec.User, had record.User, groups []group) (*Credential, error) {
+// its name and home. halfMade, if not nil, is what a run that was cut left of
+// the same account; it makes room.
+func (p *planner) create(ctx context.Context, want *spec.User, had record.User, groups []group, halfMade *Credential) (*Credential, error) {
 	tool, err := findTool(ctx)
 	if err != nil {
 		return nil, err
@@ -35,6 +36,7 @@ func (p *planner) create(ctx context.Context, want *spec.User, had record.User, 
 		}
 	}
 	switch _, err := lookupGroup(ctx, want.Name); {
+	case halfMade != nil:
 	case err == nil:
 		return nil, refused(fmt.Errorf("there is a group %s but no user %s", want.Name, want.Name),
 			fmt.Sprintf("make the account yourself (useradd -m -g %s -p '*' %s), or remove the group", want.Name, want.Name))
@@ -42,7 +44,7 @@ func (p *planner) create(ctx context.Context, want *spec.User, had record.User, 
 		return nil, err
 	}
 	home := filepath.Join(tool.homes, want.Name)
-	if _, err := os.Lstat(home); err == nil {
+	if _, err := os.Lstat(home); err == nil && halfMade == nil {
 		return nil, refused(fmt.Errorf("home %s is there already, but no user %s", home, want.Name),
 			"it may belong to a removed account: move it away, or make the account yourself")
 	}
@@ -57,13 +59,18 @@ func (p *planner) create(ctx context.Context, want *spec.User, had record.User, 
 		Drift: had.Created,
 		Diff:  createdDiff(want.Name, home, want.Shell, names),
 		Do: func(ctx context.Context) error {
+			if halfMade != nil {
+				if err := tool.unmake(context.WithoutCancel(ctx), halfMade); err != nil {
+					return err
+				}
+			}
 			tried = true
 			// Not to be killed halfway: it holds the locks of /etc/passwd.
 			if err := tool.add(context.WithoutCancel(ctx), want.Name, home, want.Shell, names); err != nil {
 				return err
 			}
 			p.rec.User = &record.User{Name: want.Name, Created: true, Groups: names}
-			return nil
+			return syncHome(home)
 		},
 		Undo: func() error {
 			if !tried {

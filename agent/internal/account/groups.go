@@ -53,6 +53,7 @@ func (p *planner) joinGroups(cred *Credential, groups []group, had record.User) 
 			return err
 		}
 		name := cred.Name
+		p.joining = append(p.joining, g.name)
 		p.add(change.Step{
 			Name:  fmt.Sprintf("add %s to group %s", name, g.name),
 			Path:  "/etc/group",

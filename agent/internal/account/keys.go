@@ -31,7 +31,7 @@ func (p *planner) keys(ctx context.Context, cred *Credential, want []string, had
 			return refused(fmt.Errorf("key %d of gofleet_user.authorized_keys %w", i+1, err), hint)
 		}
 	}
-	if len(want) == 0 && len(had.Keys) == 0 {
+	if cut := p.cutOf(cred.Name); len(want) == 0 && len(had.Keys) == 0 && (cut == nil || len(cut.Keys) == 0) {
 		return nil
 	}
 	var now sshState
@@ -45,7 +45,9 @@ func (p *planner) keys(ctx context.Context, cred *Credential, want []string, had
 			p.warn("home %s can be written by others (mode %04o): sshd refuses keys there unless StrictModes is off", cred.Home, now.home.Mode)
 		}
 	}
+	had = p.recallKeys(cred.Name, now.file.Content, had)
 	c := mergeKeys(now.file.Content, want, had.Keys)
+	p.owned = c.owned
 	for _, line := range c.shadowed {
 		p.warn("%s has the key %.60q already, with other options: the first of the two that permits a login decides",
 			filepath.Join(cred.Home, keyFile), line)
@@ -61,6 +63,9 @@ func (p *planner) keys(ctx context.Context, cred *Credential, want []string, had
 
 // noteKeys keeps rec true where nothing is to be done.
 func (p *planner) noteKeys(name string, owned []string, had record.User) {
+	if p.cutOf(name) != nil && len(owned) > 0 {
+		p.user(name).Keys = owned
+	}
 	if !sameStrings(owned, had.Keys) && p.rec.User != nil && p.rec.User.Name == name {
 		p.rec.User.Keys = owned
 	}

@@ -27,6 +27,10 @@ type Record struct {
 	Kept   map[string]string `json:"kept,omitempty"`  // foreign path to where it is kept aside
 	User   *User             `json:"user,omitempty"`
 
+	// Doing is what a run is about to give to the deploy user; it is there
+	// between runs only if one was cut.
+	Doing *User `json:"doing,omitempty"`
+
 	Shipped map[string]string   `json:"shipped,omitempty"`  // path of a go.env to the text that its archive shipped
 	UserEnv map[string]*UserEnv `json:"user_env,omitempty"` // path of a user's go/env to what gofleet set there
 }
@@ -108,7 +112,7 @@ func (r *Record) Encode() ([]byte, error) {
 // Save writes the record durably under root, whose manifests directory must
 // exist. An empty record is no file.
 func (r *Record) Save(root string) error {
-	if len(r.Files)+len(r.Kept)+len(r.Shipped)+len(r.UserEnv) == 0 && r.User == nil {
+	if len(r.Files)+len(r.Kept)+len(r.Shipped)+len(r.UserEnv) == 0 && r.User == nil && r.Doing == nil {
 		return durable.Remove(Path(root))
 	}
 	b, err := r.Encode()

@@ -60,6 +60,13 @@ func (j *job) apply(ctx context.Context) error {
 			return err
 		}
 	}
+	if len(accountSteps) > 0 {
+		// What they are about to give, lest a run that is cut forget it.
+		if err := j.saveRecord(); err != nil {
+			return errors.Join(err, staged.Discard())
+		}
+		j.options.fault("announced")
+	}
 	if err := j.make(ctx, "account", accountSteps); err != nil {
 		return errors.Join(err, staged.Discard())
 	}
