@@ -28,8 +28,9 @@ type labUser struct {
 
 var labUsers = []labUser{
 	{AdminUser, 1001, "*", AdminUser + " ALL=(ALL:ALL) NOPASSWD: ALL"},
-	// SudoPassword, by sha512-crypt.
-	{OpsUser, 1002, sudoPasswordHash, OpsUser + " ALL=(ALL:ALL) ALL"},
+	// SudoPassword, by sha512-crypt. Asked for each time: whether sudo would
+	// remember it depends on sessions and terminals, and no test should.
+	{OpsUser, 1002, sudoPasswordHash, "Defaults:" + OpsUser + " timestamp_timeout=0\n" + OpsUser + " ALL=(ALL:ALL) ALL"},
 	{PlainUser, 1003, "*", ""},
 }
 
