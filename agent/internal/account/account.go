@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/gofleet/gofleet/agent/internal/change"
+	"github.com/gofleet/gofleet/agent/internal/durable"
 	"github.com/gofleet/gofleet/agent/internal/hostfile"
 	"github.com/gofleet/gofleet/agent/internal/record"
 	"github.com/gofleet/gofleet/agent/spec"
@@ -50,6 +51,15 @@ func Plan(ctx context.Context, want *spec.User, rec *record.Record) ([]change.St
 // made, because it may own data; a warning says so.
 func PlanRemove(ctx context.Context, rec *record.Record) ([]change.Step, []string, error) {
 	return Plan(ctx, nil, rec)
+}
+
+// Sweep removes temporary files that a run which was cut left where Plan's
+// steps write. In homes there is nothing to sweep: there the names are fixed.
+func Sweep() error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	return durable.Sweep(sudoersDir)
 }
 
 type planner struct {

@@ -8,6 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // WriteFile replaces path by content with exactly mode, in one rename, both
@@ -38,16 +41,48 @@ func Symlink(target, path string) error {
 	if err != nil {
 		return fmt.Errorf("link %s: %w", path, err)
 	}
-	defer os.Remove(tmp)
 	link := filepath.Join(tmp, "link")
-	if err := os.Symlink(target, link); err != nil {
-		return fmt.Errorf("link %s: %w", path, err)
+	err = os.Symlink(target, link)
+	if err == nil {
+		if err = os.Rename(link, path); err != nil {
+			os.Remove(link)
+		}
 	}
-	if err := os.Rename(link, path); err != nil {
-		os.Remove(link)
+	// Before the directory is synced, so that it does not come back.
+	if rerr := os.Remove(tmp); err == nil {
+		err = rerr
+	}
+	if err != nil {
 		return fmt.Errorf("link %s: %w", path, err)
 	}
 	return SyncDir(dir)
+}
+
+// Sweep removes from dir what a cut WriteFile or Symlink of this process's
+// user has left. A directory that is not there is no error.
+func Sweep(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("sweep: %w", err)
+	}
+	for _, e := range entries {
+		digits, ok := strings.CutPrefix(e.Name(), ".gofleet-")
+		if !ok || digits == "" || strings.Trim(digits, "0123456789") != "" {
+			continue
+		}
+		var st unix.Stat_t
+		path := filepath.Join(dir, e.Name())
+		if unix.Lstat(path, &st) != nil || int(st.Uid) != os.Geteuid() {
+			continue // gone meanwhile, or somebody else's
+		}
+		if err := os.RemoveAll(path); err != nil {
+			return fmt.Errorf("sweep: %w", err)
+		}
+	}
+	return nil
 }
 
 // Remove removes path and fsyncs its directory. What is not there is no error.

@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"github.com/gofleet/gofleet/agent/internal/change"
+	"github.com/gofleet/gofleet/agent/internal/durable"
 	"github.com/gofleet/gofleet/agent/internal/hostfile"
 	"github.com/gofleet/gofleet/agent/internal/record"
 	"github.com/gofleet/gofleet/agent/spec"
@@ -59,6 +60,15 @@ func PlanRemove(ctx context.Context, rec *record.Record) ([]change.Step, []strin
 		return nil, nil, asWire(err)
 	}
 	return p.steps, p.warnings, nil
+}
+
+// Sweep removes temporary files that a run which was cut left where Plan's
+// steps write. root is gofleet_root.
+func Sweep(root string) error {
+	if os.Geteuid() != 0 {
+		return durable.Sweep(filepath.Join(root, "bin"))
+	}
+	return errors.Join(durable.Sweep(systemBin), durable.Sweep(filepath.Dir(profilePath)))
 }
 
 type planner struct {

@@ -12,7 +12,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gofleet/gofleet/agent/internal/account"
 	"github.com/gofleet/gofleet/agent/internal/change"
+	"github.com/gofleet/gofleet/agent/internal/environ"
 	"github.com/gofleet/gofleet/agent/internal/precond"
 	"github.com/gofleet/gofleet/agent/internal/record"
 	"github.com/gofleet/gofleet/agent/internal/toolchain"
@@ -161,6 +163,9 @@ func (j *job) locked(ctx context.Context, do func(context.Context) error) (err e
 		return err
 	}
 	if err := j.store.Sweep(j.task.Release != nil || j.asks, j.record); err != nil {
+		return err
+	}
+	if err := errors.Join(environ.Sweep(j.store.Root), account.Sweep()); err != nil {
 		return err
 	}
 	if err := j.saveRecord(); err != nil {

@@ -209,7 +209,7 @@ func (a Agents) Sweep(now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("sweep cached agents: %w", err)
 	}
-	if err := sweepTemporary(a.Dir); err != nil {
+	if err := durable.Sweep(a.Dir); err != nil {
 		return fmt.Errorf("sweep cached agents: %w", err)
 	}
 	for _, e := range entries {

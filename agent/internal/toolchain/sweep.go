@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/gofleet/gofleet/agent/internal/durable"
 	"github.com/gofleet/gofleet/agent/internal/record"
@@ -55,8 +54,18 @@ func (s *Store) sweep(keepUploads bool) error {
 			return err
 		}
 	}
-	for _, dir := range []string{s.Manifests(), filepath.Dir(s.Link)} {
-		if err := sweepTemporary(dir); err != nil {
+	places := []string{s.Manifests(), filepath.Dir(s.Link)}
+	entries, err := os.ReadDir(s.Root)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if _, ok := versionOf(e.Name()); ok && e.IsDir() {
+			places = append(places, filepath.Join(s.Root, e.Name())) // where go.env is written
+		}
+	}
+	for _, dir := range places {
+		if err := durable.Sweep(dir); err != nil {
 			return err
 		}
 	}
@@ -88,34 +97,6 @@ func (s *Store) sweepStaging(keepUploads bool, keepDir string) error {
 		}
 	}
 	os.Remove(s.Staging()) // if it is empty
-	return nil
-}
-
-// sweepTemporary removes what package durable leaves when it is cut.
-func sweepTemporary(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		digits, ok := strings.CutPrefix(e.Name(), ".gofleet-")
-		if !ok || digits == "" || strings.Trim(digits, "0123456789") != "" {
-			continue
-		}
-		st, err := e.Info()
-		if err != nil {
-			continue // gone meanwhile
-		}
-		if uid, _ := owner(st); uid != os.Geteuid() {
-			continue
-		}
-		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
