@@ -21,6 +21,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -35,6 +36,7 @@ type Lab struct {
 	Hosts []*Host
 
 	state   state
+	mu      sync.Mutex // of holders: hosts may be rebooted at once
 	holders []*os.File // of an ephemeral lab: what keeps its hosts alive
 }
 
@@ -223,6 +225,8 @@ func (l *Lab) start(ctx context.Context, hosts []*Host) (err error) {
 		return err
 	}
 	if l.state.Ephemeral {
+		l.mu.Lock()
+		defer l.mu.Unlock()
 		for _, b := range boots {
 			l.holders = append(l.holders, b.orders)
 		}
@@ -287,10 +291,12 @@ func (l *Lab) Down(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
+	l.mu.Lock()
 	for _, f := range l.holders {
 		f.Close()
 	}
 	l.holders = nil
+	l.mu.Unlock()
 	return clear(ctx, l.Dir)
 }
 
