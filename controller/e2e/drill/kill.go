@@ -53,6 +53,8 @@ type job struct {
 	want *rig.Toolchain // what the host has when it is done
 	// prepare changes the host behind gofleet's back.
 	prepare func(ctx context.Context) error
+	// variant of the deploy user and the environment.
+	variant int
 	// broken: until the job is done, the host's toolchain is not whole.
 	broken bool
 }
@@ -64,6 +66,7 @@ func (v *victim) suffer(ctx context.Context, kills int) error {
 	}
 	for done := 0; done < kills; {
 		j := v.choose()
+		j.variant = v.rand.IntN(2)
 		hit, err := v.kill(ctx, j)
 		if err != nil {
 			return fmt.Errorf("%s, %s to go%s: %w", v.host.Name, j.name, j.want.Version, err)
@@ -124,7 +127,7 @@ func (v *victim) kill(ctx context.Context, j job) (bool, error) {
 // cut starts a job and kills the controller or the agent at an instant within
 // the time that the job takes about. It tells which; "" if there was nobody.
 func (v *victim) cut(ctx context.Context, j job) (what string, at time.Duration, err error) {
-	r, err := v.world.Start(ctx, rig.Want(j.want), append(j.args, "-l", v.host.Name)...)
+	r, err := v.world.Start(ctx, rig.Want(j.want, v.world.Everything(j.variant)), append(j.args, "-l", v.host.Name)...)
 	if err != nil {
 		return "", 0, err
 	}
@@ -183,7 +186,7 @@ func (v *victim) whole(ctx context.Context, j job) error {
 	if j.name == "rollback" {
 		args = []string{"rollback", "--to", j.want.Version}
 	}
-	if _, err := v.world.MustRun(ctx, rig.Want(j.want), append(args, "-l", v.host.Name)...); err != nil {
+	if _, err := v.world.MustRun(ctx, rig.Want(j.want, v.world.Everything(j.variant)), append(args, "-l", v.host.Name)...); err != nil {
 		return fmt.Errorf("the next run: %w", err)
 	}
 	v.learn(j.name, time.Since(begun))
@@ -195,6 +198,11 @@ func (v *victim) whole(ctx context.Context, j job) error {
 	}
 	if err := v.host.Clean(); err != nil {
 		return fmt.Errorf("after the next run: %w", err)
+	}
+	if j.name != "rollback" { // which is about toolchains and the environment only
+		if err := v.world.Has(v.host, j.variant); err != nil {
+			return fmt.Errorf("after the next run: %w", err)
+		}
 	}
 	switch {
 	case j.name == "rollback":

@@ -3,7 +3,6 @@
 package faults
 
 import (
-	"os"
 	"slices"
 	"testing"
 
@@ -24,21 +23,6 @@ type job struct {
 	has     []*rig.Toolchain // what a host may have after the job was cut; nil is none
 	then    *rig.Toolchain   // what a host has after the job was done
 	vars    rig.Vars         // of all its runs
-}
-
-// everything makes a run write all that gofleet can write.
-func everything(w *rig.World) rig.Vars {
-	key, err := os.ReadFile(w.Lab.KeyFile() + ".pub")
-	if err != nil {
-		panic(err) // the lab made it
-	}
-	return rig.Vars{
-		"gofleet_env":         map[string]string{"GOTOOLCHAIN": "local", "GOPROXY": "off"},
-		"gofleet_environment": map[string]string{"LOG_LEVEL": "debug"},
-		"gofleet_user": map[string]any{
-			"name": "deploy", "shell": "/bin/bash", "authorized_keys": []string{string(key)}, "sudo": []string{"/usr/bin/id"},
-		},
-	}
 }
 
 func jobs(t *testing.T) []job {
@@ -121,7 +105,7 @@ func pointsOf(t *testing.T, j job) []string {
 func prepare(t *testing.T, w *rig.World, j job) rig.Vars {
 	t.Helper()
 	for _, tc := range j.before {
-		_, err := w.MustRun(t.Context(), rig.Want(tc, everything(w), j.vars), "apply")
+		_, err := w.MustRun(t.Context(), rig.Want(tc, w.Everything(0), j.vars), "apply")
 		check(t, err)
 	}
 	if j.prepare != nil {
@@ -129,7 +113,7 @@ func prepare(t *testing.T, w *rig.World, j job) rig.Vars {
 			j.prepare(t, h)
 		}
 	}
-	return rig.Want(j.want, everything(w), j.vars)
+	return rig.Want(j.want, w.Everything(0), j.vars)
 }
 
 // works wants a host's Go to work after a crash.

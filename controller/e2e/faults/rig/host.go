@@ -263,7 +263,7 @@ func (h *Host) Clean() error {
 	var strange []string
 	temporary := func(path string, info os.FileInfo) {
 		name := filepath.Base(path)
-		if strings.HasPrefix(name, ".gofleet") || slices.Contains([]string{".staging", ".intent", ".lock", ".probe", "upload"}, name) {
+		if strings.HasPrefix(name, ".gofleet") || slices.Contains([]string{".staging", ".intent", ".lock", ".probe"}, name) {
 			strange = append(strange, strings.TrimPrefix(path, h.Path("")))
 		}
 	}

@@ -107,6 +107,48 @@ func Want(t *Toolchain, more ...Vars) Vars {
 	return v
 }
 
+// Everything makes a run write all that gofleet can write. It comes in two
+// variants, 0 and 1, that differ in what they write.
+func (w *World) Everything(variant int) Vars {
+	return Vars{
+		"gofleet_env":         map[string]string{"GOTOOLCHAIN": "local", "GOPROXY": []string{"off", "direct"}[variant]},
+		"gofleet_environment": map[string]string{"LOG_LEVEL": []string{"debug", "info"}[variant]},
+		"gofleet_user": map[string]any{
+			"name": "deploy", "shell": "/bin/bash", "authorized_keys": []string{w.key(variant)},
+			"sudo": [][]string{{"/usr/bin/id"}, {"/usr/bin/uptime"}}[variant],
+		},
+	}
+}
+
+// key is the public key of a variant.
+func (w *World) key(variant int) string {
+	name := []string{"id_ed25519.pub", "id_ecdsa.pub"}[variant]
+	b, err := os.ReadFile(filepath.Join(filepath.Dir(w.Lab.KeyFile()), name))
+	if err != nil {
+		panic(err) // the lab made it
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// Has tells an error unless a host has exactly what a variant of Everything
+// gives to the deploy user.
+func (w *World) Has(h *Host, variant int) error {
+	for path, want := range map[string]string{
+		"/home/deploy/.ssh/authorized_keys": w.key(variant) + "\n",
+		"/etc/profile.d/gofleet.sh":         []string{"debug", "info"}[variant],
+		"/etc/sudoers.d/gofleet-deploy":     []string{"/usr/bin/id", "/usr/bin/uptime"}[variant],
+	} {
+		b, err := os.ReadFile(h.Path(path))
+		if err != nil {
+			return err
+		}
+		if got := string(b); got != want && !strings.Contains(got, want) || strings.Contains(path, "keys") && got != want {
+			return fmt.Errorf("%s: %s is %q", h.Name, path, got)
+		}
+	}
+	return nil
+}
+
 // Run is a gofleet at work.
 type Run struct {
 	cmd            *exec.Cmd
