@@ -11,9 +11,12 @@ import getpass
 import json
 import os
 import secrets
+import shlex
 import socket
+import tempfile
 from collections.abc import Mapping, Sequence
 
+from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
@@ -168,7 +171,7 @@ class AgentTask(ActionBase):
         if first and offset == 0 and need.get("direct"):
             # The agent has made a file for the login user to write to.
             try:
-                self._transfer_file(archive.path, str(need["path"]))
+                self._transfer_archive(archive.path, str(need["path"]))
             except AnsibleConnectionFailure:
                 raise
             except AnsibleError as err:
@@ -186,6 +189,24 @@ class AgentTask(ActionBase):
             control.pop("piece")
         control["rest"] = self._upload_rest(archive, offset)
         return self._run_agent(arguments)
+
+    def _transfer_archive(self, local, remote):
+        """Put the archive on the host. It is compressed, and ssh's -C would spend seconds on compressing it again.
+
+        Whether a connection compresses is settled when it is made, so this takes one of its own.
+        """
+        words = _uncompressed(self.get_connection_option("ssh_args") or "") if self._connection.transport == "ssh" else None
+        if words is not None:
+            before = self._connection.get_option("ssh_args")
+            self._connection.set_option("ssh_args", words)
+            try:
+                self._transfer_file(local, remote)
+                return
+            except AnsibleError as err:  # such as a login that asks a person
+                Display().vvv("gofleet: %s; trying the connection there is" % err)
+            finally:
+                self._connection.set_option("ssh_args", before)
+        self._transfer_file(local, remote)
 
     def _upload_rest(self, archive, offset):
         """Put the archive from offset on into the task's directory on the host."""
@@ -274,11 +295,26 @@ class AgentTask(ActionBase):
             os.unlink(local)
 
     def _local_file(self):
-        import tempfile
-
-        from ansible import constants as C
-
         return tempfile.mkstemp(dir=C.DEFAULT_LOCAL_TMP, prefix="gofleet-")
+
+
+def _uncompressed(ssh_args):
+    """Give the arguments of ssh without compression and connection sharing, or None if they have no compression."""
+    try:
+        words = shlex.split(ssh_args)
+    except ValueError:
+        return None
+    if "-C" not in words:
+        return None
+    out = []
+    for word in words:
+        option = word.removeprefix("-o").lower()
+        if word == "-C" or option.startswith(("controlmaster", "controlpersist", "controlpath")):
+            if out and out[-1] == "-o" and not word.startswith("-"):
+                out.pop()
+            continue
+        out.append(word)
+    return shlex.join(out)
 
 
 def _failure(word, rest):
