@@ -17,7 +17,7 @@ PLATFORMS ?= linux-amd64 linux-arm64 linux-386 linux-armv6l linux-ppc64le linux-
 AGENT_SRC := $(shell find agent -name '*.go' -not -name '*_test.go') go.mod go.sum
 GO_SRC    := $(shell find agent controller -type f -not -name '*_test.go' -not -path '*/testdata/*' -not -path '$(EMBED)/*') go.mod go.sum
 
-.PHONY: help setup build agents collection demo test test-fast lint man bench clean
+.PHONY: help setup build agents collection demo test test-fast lint man bench faults drill fuzz clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,16 @@ man: build ## write the man pages to bin/man
 
 bench: build $(BIN)/gofleet-lab ## measure gofleet beside ssh, tar, pyinfra and Ansible
 	@.ci/bench
+
+faults: build ## break power, networks, disks and processes at every step of a run
+	@$(GO) test -tags faults -timeout 40m ./controller/e2e/faults
+
+drill: build ## kill gofleet and its agents 500 times; look at the hosts each time
+	@.ci/drill
+
+FUZZTIME ?= 10m
+fuzz: ## run every fuzz target, each for FUZZTIME; FUZZ=wire chooses some
+	@.ci/fuzz $(FUZZTIME) $(FUZZ)
 
 clean: ## remove what was built
 	rm -rf $(BIN) $(EMBED)/*.gz $(EMBED)/index

@@ -177,20 +177,19 @@ func (o *offer) converse(in *wire.Reader, stdin io.WriteCloser) (*wire.Report, e
 		switch {
 		case e.Report != nil:
 			return e.Report, nil
+		// An agent that has seen enough may have gone before it has all: what
+		// counts is its report, so writing goes as far as it goes.
 		case e.Want:
-			err = out.Write(wire.Command{Send: &o.transfer})
+			out.Write(wire.Command{Send: &o.transfer})
 		case e.Need != nil:
 			for part := range slices.Chunk(o.data[min(e.Need.Offset, int64(len(o.data))):], wire.MaxData) {
-				if err = out.WriteData(part); err != nil {
+				if out.WriteData(part) != nil {
 					break
 				}
 			}
 			if o.cut {
 				stdin.Close()
 			}
-		}
-		if err != nil {
-			return nil, err
 		}
 	}
 }
