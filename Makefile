@@ -17,7 +17,7 @@ PLATFORMS ?= linux-amd64 linux-arm64 linux-386 linux-armv6l linux-ppc64le linux-
 AGENT_SRC := $(shell find agent -name '*.go' -not -name '*_test.go') go.mod go.sum
 GO_SRC    := $(shell find agent controller -type f -not -name '*_test.go' -not -path '*/testdata/*' -not -path '$(EMBED)/*') go.mod go.sum
 
-.PHONY: help setup build agents collection demo test test-fast lint man bench faults drill fuzz clean
+.PHONY: help setup build agents collection demo test test-ansible test-fast lint man bench faults drill fuzz clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,10 @@ demo: ## fetch Go, start three hosts, audit, apply, apply again
 test: setup ## run every test
 	@$(MAKE) --no-print-directory build $(BIN)/gofleet-lab
 	@.ci/test
+
+test-ansible: setup ## run the collection's tests with real ansible-playbook, oldest and newest
+	@$(MAKE) --no-print-directory build && .ci/ansible
+	@GOFLEET_ANSIBLE=$(CURDIR)/.cache/ansible $(GO) test -tags ansible -timeout 40m ./controller/e2e/ansible
 
 test-fast: build ## run the tests that need no hosts
 	@.ci/test fast

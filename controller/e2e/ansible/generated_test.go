@@ -1,3 +1,5 @@
+//go:build linux && ansible
+
 package ansible
 
 import (
