@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/gofleet/gofleet/agent/internal/account"
 	"github.com/gofleet/gofleet/agent/internal/change"
 	"github.com/gofleet/gofleet/agent/internal/environ"
@@ -257,19 +255,5 @@ func (j *job) receiveOnce(ctx context.Context, transfer wire.Transfer) (staged *
 		return nil, false, err
 	}
 	staged, err = up.Extract(ctx, func(n int64) { j.out.Write(wire.Event{Received: n}) })
-	if err != nil && ctx.Err() != nil {
-		err = j.explainStop(transfer, err)
-	}
 	return staged, need.Offset > 0, err
-}
-
-// explainStop says that the disk is full where that is why the upload broke:
-// the SFTP server that wrote it does not tell.
-func (j *job) explainStop(transfer wire.Transfer, err error) error {
-	var st unix.Statfs_t
-	if unix.Statfs(j.store.Root, &st) != nil || int64(st.Bavail)*int64(st.Bsize) > transfer.Size/16 {
-		return err
-	}
-	return wire.NewError(wire.KindNoSpace, fmt.Errorf("the filesystem of %s is full", j.store.Root),
-		"make room there; nothing was changed")
 }
