@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -141,6 +142,16 @@ func (c *conversation) converse(ctx context.Context) (*wire.Report, error) {
 
 	var failed error              // of the upload
 	var lastWord <-chan time.Time // the agent has until then to report about it
+	// An agent that has ended takes no words, but its report may not be read yet.
+	var deaf error
+	tell := func(word wire.Command) {
+		if deaf != nil {
+			return
+		}
+		if deaf = c.out.Write(word); deaf != nil && lastWord == nil {
+			lastWord = time.After(reportWithin)
+		}
+	}
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
 	stop := c.Stop
@@ -160,12 +171,10 @@ func (c *conversation) converse(ctx context.Context) (*wire.Report, error) {
 			}
 		case failed = <-up.done:
 			// Asked to stop, the agent abandons what it has and reports.
-			if err := c.out.Write(wire.Command{Stop: true}); err != nil {
-				return nil, failed
-			}
 			lastWord = time.After(reportWithin)
+			tell(wire.Command{Stop: true})
 		case <-lastWord:
-			return nil, failed
+			return nil, cmp.Or(failed, deaf)
 		case err := <-broken:
 			if failed != nil {
 				return nil, failed
@@ -175,14 +184,10 @@ func (c *conversation) converse(ctx context.Context) (*wire.Report, error) {
 			}
 			return nil, err
 		case <-ping.C:
-			if err := c.out.Write(wire.Command{Ping: true}); err != nil {
-				return nil, err
-			}
+			tell(wire.Command{Ping: true})
 		case <-stop:
 			stop = nil
-			if err := c.out.Write(wire.Command{Stop: true}); err != nil {
-				return nil, err
-			}
+			tell(wire.Command{Stop: true})
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}

@@ -262,3 +262,51 @@ func TestUnofferedArchiveIsRefused(t *testing.T) {
 		t.Errorf("the host gave %+v", out.Results[0].Report)
 	}
 }
+
+// An agent that has ended takes no more words; what it had reported is read.
+func TestReportIsReadBehindAFailedWord(t *testing.T) {
+	stop := make(chan struct{})
+	o := options()
+	o.Stop = stop
+	in := &deafAfter{tried: make(chan struct{})}
+	h := fakeHost("a", func(a *fakeAgent) {
+		in.deaf.Store(true)
+		close(stop)
+		<-in.tried
+		a.report(wire.Report{Status: wire.Changed})
+	})
+	connect := h.Connect
+	h.Connect = func(ctx context.Context) (Conn, error) {
+		c, err := connect(ctx)
+		return &deafConn{c.(*fakeConn), in}, err
+	}
+	if r := Run(context.Background(), []*Host{h}, o).Results[0]; r.Status != wire.Changed || r.Error != nil {
+		t.Errorf("the host gave %s, %+v", r.Status, r.Error)
+	}
+}
+
+// deafAfter passes words on until it is deaf, and tells when one was tried.
+type deafAfter struct {
+	io.Writer
+	deaf  atomic.Bool
+	tried chan struct{}
+}
+
+func (d *deafAfter) Write(p []byte) (int, error) {
+	if !d.deaf.Load() {
+		return d.Writer.Write(p)
+	}
+	close(d.tried)
+	return 0, io.EOF
+}
+
+type deafConn struct {
+	*fakeConn
+	in *deafAfter
+}
+
+func (c *deafConn) StartAgent(ctx context.Context, s *spec.Spec) (*Agent, error) {
+	a, err := c.fakeConn.StartAgent(ctx, s)
+	c.in.Writer, a.In = a.In, c.in
+	return a, err
+}
