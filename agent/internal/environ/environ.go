@@ -118,6 +118,9 @@ func (p *planner) plan(ctx context.Context, s *spec.Spec, target string) error {
 }
 
 func (p *planner) planRemove(ctx context.Context) error {
+	if err := p.recallUserEnv(ctx); err != nil {
+		return err
+	}
 	if err := p.leaveUserEnv(ctx, ""); err != nil {
 		return err
 	}

@@ -25,6 +25,9 @@ const userEnvFile = ".config/go/env"
 // userEnv plans the go/env of the deploy user, for old toolchains, and takes
 // our lines out of every other one, for new toolchains and former users.
 func (p *planner) userEnv(ctx context.Context, s *spec.Spec, old bool) error {
+	if err := p.recallUserEnv(ctx); err != nil {
+		return err
+	}
 	if !old || len(s.Env) == 0 {
 		return p.leaveUserEnv(ctx, "")
 	}
@@ -53,6 +56,32 @@ func (p *planner) userEnv(ctx context.Context, s *spec.Spec, old bool) error {
 		return err
 	}
 	return p.writeUserEnv(ctx, name, cred, s.Env)
+}
+
+// recallUserEnv takes over what a run that was cut had written to a go/env
+// without coming to record it. What a plan is about to write it notes in
+// Record.DoingEnv; the caller saves that before the first step.
+func (p *planner) recallUserEnv(ctx context.Context) error {
+	for _, name := range slices.Sorted(maps.Keys(p.rec.DoingEnv)) {
+		cred, err := credential(ctx, name)
+		if err != nil && !errors.Is(err, account.ErrNotFound) {
+			return err
+		}
+		doing := p.rec.DoingEnv[name]
+		delete(p.rec.DoingEnv, name)
+		if err != nil {
+			continue // with the account went its file
+		}
+		now, err := lookUserEnv(ctx, cred)
+		if err != nil {
+			return err
+		}
+		path := filepath.Join(cred.Home, userEnvFile)
+		if noted := recallUserEnv(string(now.file.Content), p.rec.UserEnv[path], doing); noted != nil {
+			p.rec.UserEnv[path] = noted
+		}
+	}
+	return nil
 }
 
 // credential looks a user up; "" is the one who runs the agent.
@@ -104,6 +133,9 @@ func (p *planner) writeUserEnv(ctx context.Context, name string, cred *account.C
 		p.noteUserEnv(path, name, m)
 		return nil
 	}
+	if len(m.set) > 0 {
+		p.rec.DoingEnv[name] = &record.UserEnv{User: name, Set: m.set, Before: m.before}
+	}
 	s := &userEnvStep{p: p, name: name, want: want}
 	p.steps = append(p.steps, change.Step{
 		Name:  "write " + path,
@@ -153,6 +185,7 @@ func (s *userEnvStep) do(ctx context.Context) error {
 		return err
 	}
 	s.p.noteUserEnv(s.path, s.name, m)
+	delete(s.p.rec.DoingEnv, s.name)
 	_ = hostfile.Relabel(ctx, s.path) // root may have no rights in a home
 	return nil
 }

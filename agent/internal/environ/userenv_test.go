@@ -11,6 +11,7 @@ import (
 
 	"github.com/gofleet/gofleet/agent/internal/environ"
 	"github.com/gofleet/gofleet/agent/internal/hosttest"
+	"github.com/gofleet/gofleet/agent/internal/record"
 	"github.com/gofleet/gofleet/agent/spec"
 	"github.com/gofleet/gofleet/agent/wire"
 )
@@ -197,5 +198,59 @@ func asNobody(t *testing.T) {
 	t.Helper()
 	if err := errors.Join(syscall.Setgroups([]int{65534}), syscall.Setresgid(65534, 65534, 65534), syscall.Setresuid(65534, 65534, 65534)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A run that is killed between writing a go/env and recording it is remembered
+// by what it had announced.
+func TestUserEnvOfARunThatWasCut(t *testing.T) {
+	if !hosttest.Enter(t) {
+		return
+	}
+	install(t, oldTarget, "go1.20.3")
+	install(t, target, "go1.26.8")
+	hosttest.Run(t, "useradd", "-m", "deploy")
+	hosttest.Run(t, "install", "-d", "-o", "deploy", "-g", "deploy", "/home/deploy/.config", "/home/deploy/.config/go")
+	theirs := "GOPRIVATE=corp.example\nGOPROXY=direct\n"
+	hosttest.Write(t, userFile, theirs, 0o644)
+	hosttest.Run(t, "chown", "deploy:deploy", userFile)
+
+	// cut plans, keeps the record as it is saved then, and loses what the steps
+	// noted; written says whether they came to write.
+	cut := func(s *spec.Spec, rec *record.Record, written bool) *record.Record {
+		steps, _, err := environ.Plan(context.Background(), s, oldTarget, rec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		saved := encode(t, rec)
+		if written {
+			run(t, steps)
+		}
+		rec, err = record.Parse([]byte(saved), "record")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rec
+	}
+	other := oldSpec()
+	other.Env = map[string]string{"GOPROXY": "https://inner.example"}
+	rec := cut(oldSpec(), newRecord(t), true) // a first run
+	rec = cut(other, rec, true)               // one with other values
+	rec = cut(oldSpec(), rec, false)          // one that wrote nothing
+	rec = cut(oldSpec(), rec, true)
+	_, steps, _ := apply(t, oldSpec(), target, rec) // the upgrade
+	if !slices.Contains(names(steps), "write "+userFile) {
+		t.Errorf("upgrade: %q", names(steps))
+	}
+	if got := read(t, userFile); got != theirs {
+		t.Errorf("after the upgrade go/env is %q, want %q", got, theirs)
+	}
+	if len(rec.UserEnv)+len(rec.DoingEnv) != 0 {
+		t.Errorf("record: %s", encode(t, rec))
+	}
+	for _, s := range steps {
+		if s.Drift && s.Path == userFile {
+			t.Error("what a cut run wrote counts as drift")
+		}
 	}
 }

@@ -23,12 +23,7 @@ func mergeUserEnv(content string, noted *record.UserEnv, want map[string]string)
 		noted = &record.UserEnv{}
 	}
 	m := userEnvMerge{set: map[string]string{}, before: map[string]string{}}
-	now := map[string]string{}
-	for line := range strings.Lines(content) {
-		if name, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), "="); ok {
-			now[name] = value
-		}
-	}
+	now := userEnvOf(content)
 	write := map[string]string{} // lines to be written anew
 	gone := map[string]bool{}    // lines to be left out
 	for name, value := range want {
@@ -70,6 +65,41 @@ func mergeUserEnv(content string, noted *record.UserEnv, want map[string]string)
 	}
 	m.content = b.String()
 	return m
+}
+
+// userEnvOf gives the values in a go/env.
+func userEnvOf(content string) map[string]string {
+	now := map[string]string{}
+	for line := range strings.Lines(content) {
+		if name, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), "="); ok {
+			now[name] = value
+		}
+	}
+	return now
+}
+
+// recallUserEnv is noted with what stands in content of what was being done;
+// nil if that is nothing.
+func recallUserEnv(content string, noted, doing *record.UserEnv) *record.UserEnv {
+	now := userEnvOf(content)
+	all := &record.UserEnv{User: doing.User, Set: map[string]string{}, Before: map[string]string{}}
+	if noted != nil {
+		maps.Copy(all.Set, noted.Set)
+		maps.Copy(all.Before, noted.Before)
+	}
+	for name, value := range doing.Set {
+		if had, there := now[name]; !there || had != value {
+			continue
+		}
+		all.Set[name] = value
+		if before, ok := doing.Before[name]; ok {
+			all.Before[name] = before
+		}
+	}
+	if len(all.Set) == 0 {
+		return nil
+	}
+	return all
 }
 
 // keep notes a value as ours, with what an earlier run found before it.

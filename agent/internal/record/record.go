@@ -33,6 +33,10 @@ type Record struct {
 
 	Shipped map[string]string   `json:"shipped,omitempty"`  // path of a go.env to the text that its archive shipped
 	UserEnv map[string]*UserEnv `json:"user_env,omitempty"` // path of a user's go/env to what gofleet set there
+
+	// DoingEnv is what a run is about to set in the go/env of a user, by name;
+	// like Doing.
+	DoingEnv map[string]*UserEnv `json:"doing_env,omitempty"`
 }
 
 // UserEnv is what gofleet has set in a user's go/env file.
@@ -100,6 +104,9 @@ func (r *Record) init() *Record {
 	if r.UserEnv == nil {
 		r.UserEnv = map[string]*UserEnv{}
 	}
+	if r.DoingEnv == nil {
+		r.DoingEnv = map[string]*UserEnv{}
+	}
 	return r
 }
 
@@ -112,7 +119,7 @@ func (r *Record) Encode() ([]byte, error) {
 // Save writes the record durably under root, whose manifests directory must
 // exist. An empty record is no file.
 func (r *Record) Save(root string) error {
-	if len(r.Files)+len(r.Kept)+len(r.Shipped)+len(r.UserEnv) == 0 && r.User == nil && r.Doing == nil {
+	if len(r.Files)+len(r.Kept)+len(r.Shipped)+len(r.UserEnv)+len(r.DoingEnv) == 0 && r.User == nil && r.Doing == nil {
 		return durable.Remove(Path(root))
 	}
 	b, err := r.Encode()

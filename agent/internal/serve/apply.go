@@ -58,13 +58,6 @@ func (j *job) apply(ctx context.Context) error {
 			return err
 		}
 	}
-	if len(accountSteps) > 0 {
-		// What they are about to give, lest a run that is cut forget it.
-		if err := j.saveRecord(); err != nil {
-			return errors.Join(err, staged.Discard())
-		}
-		j.options.fault("announced")
-	}
 	if err := j.make(ctx, "account", accountSteps); err != nil {
 		return errors.Join(err, staged.Discard())
 	}
@@ -109,12 +102,18 @@ func (j *job) applyToCurrent(ctx context.Context) error {
 	return j.changes.Run(ctx, steps...)
 }
 
-// make runs steps as a phase, and keeps what they note in the host's record.
+// make runs steps as a phase, and keeps what they note in the host's record:
+// what they are about to give, lest a run that is cut forget it, and then what
+// they gave.
 func (j *job) make(ctx context.Context, phase string, steps []change.Step) error {
 	if len(steps) == 0 {
 		return nil
 	}
 	j.phaseBegins(phase)
+	if err := j.saveRecord(); err != nil {
+		return err
+	}
+	j.options.fault("announced " + phase)
 	if err := j.changes.Run(ctx, steps...); err != nil {
 		return err
 	}

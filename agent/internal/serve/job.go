@@ -220,10 +220,11 @@ func (j *job) warn(messages ...string) {
 	}
 }
 
-// saveRecord writes the host's record if it differs from what is there.
+// saveRecord writes the host's record if it differs from what is there, and
+// if anything may be changed there.
 func (j *job) saveRecord() error {
 	now, err := j.record.Encode()
-	if err != nil || j.forget || bytes.Equal(now, j.saved) {
+	if err != nil || j.forget || j.changes.Checking() || bytes.Equal(now, j.saved) {
 		return err
 	}
 	j.saved = now
