@@ -2,7 +2,6 @@ package remote
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -11,9 +10,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
-	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/gofleet/gofleet/agent/wire"
 )
@@ -45,8 +42,11 @@ type hostKeyCheck struct {
 	d    *Dialer
 	s    *settings
 	keys *hostKeys
-	db   *knownDB
 	addr string // as known_hosts knows the host: host:port, or the alias
+
+	// own are the lines that name the host as known_hosts calls it, bare those
+	// that name it without its unusual port: OpenSSH accepts keys of both.
+	own, bare []*knownLine
 
 	mu      sync.Mutex
 	refusal error // what the check said, for the caller of the handshake
@@ -62,7 +62,11 @@ func (d *Dialer) newHostKeyCheck(s *settings) (*hostKeyCheck, error) {
 	if s.hostKeyAlias != "" {
 		addr = net.JoinHostPort(s.hostKeyAlias, "22") // ssh ignores the port of an alias
 	}
-	return &hostKeyCheck{d: d, s: s, keys: keys, db: db, addr: addr}, nil
+	h := &hostKeyCheck{d: d, s: s, keys: keys, addr: addr, own: db.find(knownName(addr))}
+	if s.hostKeyAlias == "" && s.port != 22 {
+		h.bare = db.find(knownName(net.JoinHostPort(s.host, "22")))
+	}
+	return h, nil
 }
 
 // plainAlgorithms are host key algorithms without certificates, in the order
@@ -83,7 +87,7 @@ var certAlgorithms = []string{
 // its known key from one that speaks nothing in common.
 func (h *hostKeyCheck) algorithms() []string {
 	known := h.known()
-	authority := slices.ContainsFunc(known, func(k knownhosts.PublicKey) bool { return k.Cert })
+	authority := slices.ContainsFunc(known, func(l *knownLine) bool { return l.marker == markerAuthority })
 	var out []string
 	if authority {
 		out = append(out, certAlgorithms...)
@@ -95,13 +99,13 @@ func (h *hostKeyCheck) algorithms() []string {
 			}
 		}
 	}
-	for _, k := range known {
-		switch {
-		case k.Cert:
-		case k.Type() == ssh.KeyAlgoRSA:
+	for _, l := range known {
+		switch t := l.key.Type(); {
+		case l.marker != "":
+		case t == ssh.KeyAlgoRSA:
 			add(ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256)
-		case slices.Contains(plainAlgorithms, k.Type()):
-			add(k.Type())
+		case slices.Contains(plainAlgorithms, t):
+			add(t)
 		}
 	}
 	add(plainAlgorithms...)
@@ -117,31 +121,20 @@ func (h *hostKeyCheck) algorithms() []string {
 	return out
 }
 
-func (h *hostKeyCheck) known() []knownhosts.PublicKey {
-	known := h.db.HostKeys(h.addr)
-	if bare := h.bareAddr(); bare != "" {
-		known = append(known, h.db.HostKeys(bare)...)
-	}
+// known are the lines that name the host and revoke nothing.
+func (h *hostKeyCheck) known() []*knownLine {
+	known := slices.DeleteFunc(slices.Concat(h.own, h.bare), func(l *knownLine) bool { return l.marker == markerRevoked })
 	h.keys.mu.Lock()
 	defer h.keys.mu.Unlock()
 	if k := h.keys.accepted[h.addr]; k != nil {
-		known = append(known, knownhosts.PublicKey{PublicKey: k})
+		known = append(known, &knownLine{key: k, file: h.recordFile()})
 	}
 	return known
 }
 
-// bareAddr is the address without its unusual port: OpenSSH accepts a key
-// that is recorded for the host without a port. Empty: there is none.
-func (h *hostKeyCheck) bareAddr() string {
-	if h.s.hostKeyAlias != "" || h.s.port == 22 {
-		return ""
-	}
-	return net.JoinHostPort(h.s.host, "22")
-}
-
 // callback is the ssh.HostKeyCallback. Nothing but nil lets a host in.
-func (h *hostKeyCheck) callback(_ string, remote net.Addr, key ssh.PublicKey) error {
-	err := h.check(tcpAddr(remote), key)
+func (h *hostKeyCheck) callback(_ string, _ net.Addr, key ssh.PublicKey) error {
+	err := h.check(key)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.refusal = err
@@ -155,71 +148,65 @@ func (h *hostKeyCheck) refused() error {
 	return h.refusal
 }
 
-// tcpAddr gives known_hosts' code an address that it can split; it looks at
-// it only where there is no host name.
-func tcpAddr(a net.Addr) net.Addr {
-	if t, ok := a.(*net.TCPAddr); ok {
-		return t
-	}
-	return &net.TCPAddr{IP: net.IPv4zero}
-}
-
-func (h *hostKeyCheck) check(remote net.Addr, key ssh.PublicKey) error {
-	lookup := h.db.HostKeyCallback()
-	err := lookup(h.addr, remote, key)
-	if err == nil {
-		return nil
-	}
+// check says whether the host is who it should be.
+func (h *hostKeyCheck) check(key ssh.PublicKey) error {
 	cert, isCert := key.(*ssh.Certificate)
+	plain := key
 	if isCert {
-		if r := revoked(lookup, h.addr, remote, cert.Key, cert.SignatureKey); r != nil {
-			return h.revokedError(cert.Key, r)
+		plain = cert.Key
+	}
+	lines := h.own
+	if len(unmarked(h.own)) == 0 {
+		// The bare name counts, and what it revokes, unless the full one has keys.
+		lines = slices.Concat(h.own, h.bare)
+	}
+	if r := revoked(lines, key); r != nil {
+		return h.revokedError(plain, r)
+	}
+	if slices.ContainsFunc(unmarked(lines), func(l *knownLine) bool { return sameKey(l.key, plain) }) {
+		return nil // also where a certificate is no good: so does ssh
+	}
+	if isCert {
+		if err := h.checkCertificate(cert); err != nil {
+			return h.certificateError(cert, err)
 		}
-		// ssh goes on with the plain key when a certificate is no good.
-		if lookup(h.addr, remote, cert.Key) == nil {
-			return nil
-		}
-		return h.certificateError(cert, err)
-	}
-	var revokedErr *xknownhosts.RevokedError
-	if errors.As(err, &revokedErr) {
-		return h.revokedError(key, &revokedErr.Revoked)
-	}
-	var keyErr *xknownhosts.KeyError
-	if !errors.As(err, &keyErr) {
-		return wire.NewError(wire.KindHostKeyUnknown, fmt.Errorf("check the host key of %s: %w", h.s.addr(), err), "")
-	}
-	if want := h.plainKeys(keyErr.Want); len(want) > 0 {
-		return h.changedError(key, want)
-	}
-	if bare := h.bareAddr(); bare != "" && lookup(bare, remote, key) == nil {
 		return nil
+	}
+	// Only lines of the host with its port say that its key has changed.
+	if others := unmarked(h.own); len(others) > 0 {
+		return h.changedError(key, others)
 	}
 	return h.unknown(key)
 }
 
-// revoked looks for a @revoked line of one of the keys.
-func revoked(lookup ssh.HostKeyCallback, addr string, remote net.Addr, keys ...ssh.PublicKey) *xknownhosts.KnownKey {
-	for _, k := range keys {
-		var r *xknownhosts.RevokedError
-		if errors.As(lookup(addr, remote, k), &r) {
-			return &r.Revoked
+// revoked finds the line that revokes a key, or the key or the authority of a
+// certificate.
+func revoked(lines []*knownLine, key ssh.PublicKey) *knownLine {
+	keys := []ssh.PublicKey{key}
+	if cert, ok := key.(*ssh.Certificate); ok {
+		keys = []ssh.PublicKey{cert.Key, cert.SignatureKey}
+	}
+	for _, l := range lines {
+		if l.marker == markerRevoked && slices.ContainsFunc(keys, func(k ssh.PublicKey) bool { return sameKey(l.key, k) }) {
+			return l
 		}
 	}
 	return nil
 }
 
-// plainKeys leaves out the keys of certificate authorities, which no host shows.
-func (h *hostKeyCheck) plainKeys(want []xknownhosts.KnownKey) []xknownhosts.KnownKey {
-	var authorities []ssh.PublicKey
-	for _, k := range h.known() {
-		if k.Cert {
-			authorities = append(authorities, k.PublicKey)
-		}
-	}
-	return slices.DeleteFunc(slices.Clone(want), func(w xknownhosts.KnownKey) bool {
-		return slices.ContainsFunc(authorities, func(a ssh.PublicKey) bool { return sameKey(a, w.Key) })
-	})
+// unmarked are the lines that hold hosts' own keys.
+func unmarked(lines []*knownLine) []*knownLine {
+	return slices.DeleteFunc(slices.Clone(lines), func(l *knownLine) bool { return l.marker != "" })
+}
+
+// checkCertificate says what is wrong with a host's certificate, if anything.
+func (h *hostKeyCheck) checkCertificate(cert *ssh.Certificate) error {
+	checker := ssh.CertChecker{IsHostAuthority: func(authority ssh.PublicKey, _ string) bool {
+		return slices.ContainsFunc(h.known(), func(l *knownLine) bool {
+			return l.marker == markerAuthority && sameKey(l.key, authority)
+		})
+	}}
+	return checker.CheckHostKey(h.addr, nil, cert)
 }
 
 func sameKey(a, b ssh.PublicKey) bool { return string(a.Marshal()) == string(b.Marshal()) }
@@ -232,7 +219,7 @@ func (h *hostKeyCheck) unknown(key ssh.PublicKey) error {
 		if sameKey(k, key) {
 			return nil
 		}
-		return h.changedError(key, []xknownhosts.KnownKey{{Key: k, Filename: h.recordFile()}})
+		return h.changedError(key, []*knownLine{{key: k, file: h.recordFile()}})
 	}
 	print := ssh.FingerprintSHA256(key)
 	if !h.s.accept {
@@ -284,21 +271,20 @@ func keyType(k ssh.PublicKey) string {
 	return k.Type()
 }
 
-func (h *hostKeyCheck) changedError(key ssh.PublicKey, want []xknownhosts.KnownKey) error {
+func (h *hostKeyCheck) changedError(key ssh.PublicKey, want []*knownLine) error {
 	var lines []string
 	for _, w := range want {
-		lines = append(lines, fmt.Sprintf("%s:%d has %s %s", h.db.name(w.Filename), w.Line, keyType(w.Key), ssh.FingerprintSHA256(w.Key)))
+		lines = append(lines, fmt.Sprintf("%s has %s %s", w.where(), keyType(w.key), ssh.FingerprintSHA256(w.key)))
 	}
-	name := knownhosts.Normalize(h.addr)
 	return &wire.Error{Kind: wire.KindHostKeyChanged,
 		Message: fmt.Sprintf("the host key of %s has changed: it shows %s %s, but %s", h.s.addr(), keyType(key), ssh.FingerprintSHA256(key), strings.Join(lines, ", ")),
 		Hint: fmt.Sprintf("somebody may be listening in. If the host was set up anew, compare the fingerprint with the host's own and forget the old key: ssh-keygen -f %s -R '%s'",
-			h.db.name(want[0].Filename), name)}
+			want[0].file, knownName(h.addr))}
 }
 
-func (h *hostKeyCheck) revokedError(key ssh.PublicKey, r *xknownhosts.KnownKey) error {
+func (h *hostKeyCheck) revokedError(key ssh.PublicKey, r *knownLine) error {
 	return &wire.Error{Kind: wire.KindHostKeyRevoked,
-		Message: fmt.Sprintf("the host key of %s is revoked: %s %s, by %s:%d", h.s.addr(), keyType(key), ssh.FingerprintSHA256(key), h.db.name(r.Filename), r.Line),
+		Message: fmt.Sprintf("the host key of %s is revoked: %s %s, by %s", h.s.addr(), keyType(key), ssh.FingerprintSHA256(key), r.where()),
 		Hint:    "give the host a new key, and record that one"}
 }
 

@@ -195,12 +195,15 @@ func (s *sshd) stop() {
 }
 
 // waitListening waits for sshd's own word that it listens.
-func (s *sshd) waitListening(listen string) {
+func (s *sshd) waitListening(listen string) { s.await("listening on "+listen, 1) }
+
+// await waits until sshd has said a word n times.
+func (s *sshd) await(word string, n int) {
 	s.t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
-	for !strings.Contains(s.log.String(), "Server listening") {
+	for strings.Count(s.log.String(), word) < n {
 		if time.Now().After(deadline) {
-			s.t.Fatalf("sshd on %s:%d does not come up:\n%s", listen, s.port, s.log)
+			s.t.Fatalf("sshd on port %d does not say %q:\n%s", s.port, word, s.log)
 		}
 		runtime.Gosched()
 		time.Sleep(5 * time.Millisecond) // polls a log; nothing is synchronised by it
