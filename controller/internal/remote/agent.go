@@ -45,21 +45,31 @@ var errCached = errors.New("the cached agent did not start")
 // so, and returns after its Hello. Errors are *wire.Error, within a
 // *ProbeError once the host has told what it is.
 func (c *Conn) StartAgent(ctx context.Context, l Launch) (*Session, error) {
-	s, err := c.launch(ctx, l)
-	if errors.Is(err, errCached) && !l.NoCache {
-		// A file that was damaged, or a filesystem that is noexec by now.
-		l.NoCache = true
-		s, err = c.launch(ctx, l)
+	var tty *terminalError
+	for {
+		s, err := c.launch(ctx, l)
+		switch {
+		case errors.Is(err, errCached) && !l.NoCache:
+			// A file that was damaged, or a filesystem that is noexec by now.
+			l.NoCache = true
+		case errors.As(err, &tty) && c.takeTerminal():
+		case errors.Is(err, errNoTerminal) && tty != nil:
+			tty.refusal.Message += "; " + errNoTerminal.Error()
+			return nil, tty.refusal
+		case errors.As(err, &tty):
+			return nil, tty.refusal
+		default:
+			return s, err
+		}
 	}
-	return s, err
 }
 
 // launch is one exec.
 func (c *Conn) launch(ctx context.Context, l Launch) (*Session, error) {
-	st := &starting{conn: c, launch: l, marker: randomHex()}
+	st := &starting{conn: c, launch: l, marker: randomHex(), tty: c.terminal()}
 	if b := c.target.Become; b != nil {
 		var err error
-		if st.become, err = newBecoming(b, randomHex()); err != nil {
+		if st.become, err = newBecoming(b, randomHex(), st.tty); err != nil {
 			return nil, err
 		}
 	}
@@ -68,7 +78,7 @@ func (c *Conn) launch(ctx context.Context, l Launch) (*Session, error) {
 	if st.become != nil {
 		words, prompt = st.become.words, st.become.prompt
 	}
-	command, err := commandLine(st.marker, l.Root, l.Binaries, !l.NoCache, words)
+	command, err := commandLine(shellLine{marker: st.marker, root: l.Root, agents: l.Binaries, cache: !l.NoCache, become: words, tty: st.tty})
 	if err != nil {
 		return nil, wire.NewError(wire.KindAgent, fmt.Errorf("start the agent: %w", err), "check gofleet_root and the ansible_become_ variables")
 	}
@@ -77,10 +87,13 @@ func (c *Conn) launch(ctx context.Context, l Launch) (*Session, error) {
 	st.ctx, st.cancel = ctx, cancel
 	st.clock = time.AfterFunc(c.start, func() { cancel(errSilent) })
 	defer st.settle()
-	if st.proc, err = c.via.exec(ctx, command); err != nil {
+	if st.proc, err = c.via.exec(ctx, command, st.tty); err != nil {
 		return nil, st.execError(err)
 	}
 	st.tail = newTail(prompt, st.prompted, st.alive)
+	if st.tty {
+		st.tail.skip = agentSays(st.marker)
+	}
 	go st.tail.read(st.proc.stderr())
 	// Whatever blocks on the process ends when it is killed.
 	stop := context.AfterFunc(ctx, st.proc.kill)
@@ -108,6 +121,7 @@ type starting struct {
 	launch Launch
 	marker string
 	become *becoming
+	tty    bool // on a terminal
 	proc   process
 	tail   *tail
 	ctx    context.Context //nolint:containedctx // of one StartAgent
@@ -143,8 +157,12 @@ func (st *starting) settle() {
 // time it gets it; the second time it did not like it.
 func (st *starting) prompted(count int) {
 	st.mu.Lock()
+	settled := st.settled
 	st.prompt = count
 	st.mu.Unlock()
+	if settled {
+		return // whatever the agent prints, it gets no password
+	}
 	if count > 1 {
 		st.cancel(wire.NewError(wire.KindBecomePassword, fmt.Errorf("become %s: %s does not accept the password", st.become.user, st.become.name),
 			"check -K or ansible_become_password"))
@@ -158,6 +176,7 @@ func (st *starting) prompted(count int) {
 		st.cancel(wire.NewError(wire.KindBecomePassword, fmt.Errorf("become %s: password: %w", st.become.user, err), ""))
 		return
 	}
+	st.tail.hide(password)
 	// A failed write shows itself as the end of stdout.
 	io.WriteString(st.proc.stdin(), password+"\n")
 }
@@ -178,7 +197,12 @@ func (a *activity) Read(p []byte) (int, error) {
 
 // run follows what the shell line says until the agent's Hello.
 func (st *starting) run() (*Session, error) {
-	out := bufio.NewReaderSize(&activity{st.proc.stdout(), st.alive}, 64<<10)
+	stdout := st.proc.stdout()
+	tee := &teeTail{r: stdout, tail: st.tail}
+	if st.tty {
+		stdout = tee
+	}
+	out := bufio.NewReaderSize(&activity{stdout, st.alive}, 64<<10)
 	scan := newScanner(out, st.marker)
 	for {
 		verb, rest, err := scan.next()
@@ -194,6 +218,10 @@ func (st *starting) run() (*Session, error) {
 			}
 		case "hello":
 			s := &Session{Stdin: st.proc.stdin(), Stdout: wire.NewReader(out, wire.MaxLine), conn: st.conn, proc: st.proc, tail: st.tail, ended: make(chan struct{})}
+			if st.tty {
+				tee.hello = true
+				s.Stdin, s.Stdout = terminalInput{s.Stdin}, wire.NewReader(&eventLines{br: out, tail: st.tail}, wire.MaxLine)
+			}
 			if err := json.Unmarshal([]byte(rest), &s.Hello); err != nil {
 				return nil, st.failure(wire.NewError(wire.KindProtocol, fmt.Errorf("the agent's first words are not what they should be: %w", err), ""))
 			}

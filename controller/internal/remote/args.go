@@ -15,9 +15,15 @@ type sshArgs struct {
 // shortOptions are ssh's options with a value that mean an ssh_config option.
 var shortOptions = map[byte]string{'i': "identityfile", 'p': "port", 'l': "user", 'J': "proxyjump", 'b': "bindaddress", 'c': "ciphers", 'm': "macs"}
 
-// harmless are ssh's flags that mean nothing here: terminals, forwarding,
+// flagOptions are ssh's flags that mean an ssh_config option.
+var flagOptions = map[byte]configLine{
+	'4': {keyword: "addressfamily", args: []string{"inet"}}, '6': {keyword: "addressfamily", args: []string{"inet6"}},
+	't': {keyword: "requesttty", args: []string{"yes"}}, 'T': {keyword: "requesttty", args: []string{"no"}},
+}
+
+// harmless are ssh's flags that mean nothing here: forwarding,
 // compression, sharing and verbosity.
-const harmless = "AaCfGgKkMNnqsTtVvXxYy"
+const harmless = "AaCfGgKkMNnqsVvXxYy"
 
 // harmlessWithValue are such flags that take a value.
 const harmlessWithValue = "DeELRS"
@@ -36,9 +42,8 @@ func parseArgs(words []string) (sshArgs, error) {
 			if strings.IndexByte(harmless, letter) >= 0 {
 				continue
 			}
-			if letter == '4' || letter == '6' {
-				family := map[byte]string{'4': "inet", '6': "inet6"}[letter]
-				a.options = append(a.options, configLine{keyword: "addressfamily", args: []string{family}})
+			if l, ok := flagOptions[letter]; ok {
+				a.options = append(a.options, l)
 				continue
 			}
 			value := rest

@@ -20,10 +20,7 @@ func given(password string) func() (string, error) {
 
 func TestSudo(t *testing.T) {
 	s := startSSHD(t, sshdOptions{setup: `
-echo "Defaults:tty requiretty" >>/etc/sudoers.d/gofleet-test
-echo "tty ALL=(ALL) NOPASSWD: ALL" >>/etc/sudoers.d/gofleet-test
 echo "few ALL=(ALL) NOPASSWD: /usr/bin/id" >>/etc/sudoers.d/gofleet-test
-echo "tty:x:6011:6011::/tmp:/bin/sh" >>/etc/passwd
 echo "few:x:6012:6012::/tmp:/bin/sh" >>/etc/passwd
 echo "few:$(openssl passwd -6 "right horse"):19000::::::" >>/etc/shadow
 `})
@@ -65,7 +62,6 @@ echo "few:$(openssl passwd -6 "right horse"):19000::::::" >>/etc/shadow
 		"wrong password":              {"op", Become{Password: func() (string, error) { asked++; return "wrong horse", nil }}, wire.KindBecomePassword, []string{"does not accept the password"}},
 		"no sudo, no password":        {"guest", Become{}, wire.KindBecomePassword, []string{"-K"}},
 		"unknown user":                {"admin", Become{User: "nobody-here"}, wire.KindBecomeDenied, []string{"ansible_become_user"}},
-		"terminal required":           {"tty", Become{}, wire.KindBecomeDenied, []string{"requiretty"}},
 		"other commands only":         {"few", Become{Password: given(opPassword)}, wire.KindBecomeDenied, []string{"does not allow"}},
 		"no such program":             {"admin", Become{Exe: "/opt/sudo"}, wire.KindBecomeMissing, []string{"/opt/sudo"}},
 		"password with a newline":     {"op", Become{Password: given("two\nlines")}, wire.KindBecomePassword, []string{"newline"}},
@@ -170,8 +166,14 @@ func TestSu(t *testing.T) {
 	wantKind(t, err, wire.KindBecomePassword, "su does not accept")
 }
 
+// TestDoas runs doas where the machine has one, or where GOFLEET_TEST_DOAS
+// names one that is not installed.
 func TestDoas(t *testing.T) {
-	if _, err := exec.LookPath("doas"); err != nil {
+	program, err := exec.LookPath("doas")
+	if err != nil {
+		program = os.Getenv("GOFLEET_TEST_DOAS")
+	}
+	if program == "" {
 		s := startSSHD(t, sshdOptions{})
 		target := s.target("admin")
 		target.Become = &Become{Method: "doas"}
@@ -179,14 +181,30 @@ func TestDoas(t *testing.T) {
 		wantKind(t, err, wire.KindBecomeMissing, "doas is not on the host")
 		return
 	}
-	s := startSSHD(t, sshdOptions{setup: "echo 'permit nopass admin as root' >/etc/doas.conf; chmod 600 /etc/doas.conf"})
-	target := s.target("admin")
-	target.Become = &Become{Method: "doas"}
-	if h := start(t, s.dial(target), launchOf(t)).Hello; h.UID != 0 || h.LoginUID != 6001 {
-		t.Errorf("hello is %+v", h)
+	s := startSSHD(t, sshdOptions{setup: "cp " + program + ` /usr/local/bin/doas; chown 0:0 /usr/local/bin/doas; chmod 4755 /usr/local/bin/doas
+printf 'auth required pam_unix.so\naccount required pam_unix.so\nsession required pam_permit.so\n' >/etc/pam.d/doas
+printf 'permit nopass admin as root\npermit op as root\n' >/etc/doas.conf; chmod 600 /etc/doas.conf`})
+	become := func(user string, password func() (string, error)) (*Session, error) {
+		target := s.target(user)
+		target.Become = &Become{Method: "doas", Password: password}
+		return s.dial(target).StartAgent(testContext(t), launchOf(t))
 	}
-	target = s.target("guest")
-	target.Become = &Become{Method: "doas"}
-	_, err := s.dial(target).StartAgent(testContext(t), launchOf(t))
+	for user, password := range map[string]func() (string, error){"admin": nil, "op": given(opPassword)} {
+		session, err := become(user, password)
+		if err != nil {
+			t.Errorf("%s: %v", user, err)
+			continue
+		}
+		if session.Hello.UID != 0 {
+			t.Errorf("hello is %+v", session.Hello)
+		}
+		talk(t, session)
+		session.Close()
+	}
+	_, err = become("guest", nil)
 	wantKind(t, err, wire.KindBecomeDenied)
+	_, err = become("op", nil)
+	wantKind(t, err, wire.KindBecomePassword, "wants a password", "-K")
+	_, err = become("op", given("wrong horse"))
+	wantKind(t, err, wire.KindBecomePassword, "does not accept")
 }

@@ -64,7 +64,8 @@ func hasLine(lines []string, text string) bool {
 func (st *starting) failure(err error) error {
 	e := st.explain(err)
 	st.proc.release()
-	if errors.Is(e, errCached) {
+	var tty *terminalError
+	if errors.Is(e, errCached) || errors.As(e, &tty) {
 		return e
 	}
 	var w *wire.Error
@@ -104,6 +105,9 @@ func (st *starting) execError(err error) error {
 			return st.silence()
 		}
 		return contextError(st.ctx, err)
+	}
+	if errors.Is(err, errNoTerminal) {
+		return wire.NewError(wire.KindAgent, fmt.Errorf("start the agent: %w", err), "allow the login user a terminal, or exempt it from what wants one: Defaults:USER !requiretty in sudoers")
 	}
 	if cause := brokenSoon(st.conn.via); cause != nil {
 		return wire.AsError(cause, wire.KindUnreachable)

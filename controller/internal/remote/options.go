@@ -27,6 +27,7 @@ type options struct {
 	attempts                     int
 	proxyJump, proxyCommand      string
 	bindAddress, addressFamily   string
+	tty                          *bool // nil: where the host wants one
 	ciphers, macs, kex           []string
 	hostKeyAlgorithms            []string
 	seen                         map[string]bool
@@ -61,6 +62,7 @@ var setters = map[string]setter{
 	},
 	"serveralivecountmax": func(o *options, a []string) (err error) { o.aliveCountMax, err = count(a[0]); return err },
 	"connectionattempts":  func(o *options, a []string) (err error) { o.attempts, err = count(a[0]); return err },
+	"requesttty":          setRequestTTY,
 	"addressfamily":       setAddressFamily,
 	"ciphers": func(o *options, a []string) (err error) {
 		o.ciphers, err = algorithms(a[0], ciphers, ssh.InsecureAlgorithms().Ciphers)
@@ -98,7 +100,7 @@ var meaningless = map[string]bool{
 	"localforward": true, "loglevel": true, "nohostauthenticationforlocalhost": true,
 	"numberofpasswordprompts": true, "obscurekeystroketiming": true, "passwordauthentication": true,
 	"permitlocalcommand": true, "permitremoteopen": true, "preferredauthentications": true,
-	"rekeylimit": true, "remoteforward": true, "requesttty": true, "sendenv": true, "setenv": true,
+	"rekeylimit": true, "remoteforward": true, "sendenv": true, "setenv": true,
 	"stdinnull": true, "streamlocalbindmask": true, "streamlocalbindunlink": true, "syslogfacility": true,
 	"tag": true, "tcpkeepalive": true, "tunnel": true, "tunneldevice": true, "updatehostkeys": true,
 	"usekeychain": true, "userrsa1": true, "visualhostkey": true, "xauthlocation": true,
@@ -193,6 +195,22 @@ func setAddressFamily(o *options, a []string) error {
 		o.addressFamily = "6"
 	default:
 		return fmt.Errorf("%q is not any, inet or inet6", a[0])
+	}
+	return nil
+}
+
+// setRequestTTY reads when to use a terminal: auto is where the host wants one.
+func setRequestTTY(o *options, a []string) error {
+	if strings.EqualFold(a[0], "auto") {
+		return nil
+	}
+	value := a[0]
+	if strings.EqualFold(value, "force") {
+		value = "yes"
+	}
+	var err error
+	if o.tty, err = flag(value); err != nil {
+		return fmt.Errorf("%q is not yes, no, force or auto", a[0])
 	}
 	return nil
 }

@@ -58,7 +58,8 @@ func (p *sshProcess) wait() (int, error) {
 	return -1, err
 }
 
-func startSSH(ctx context.Context, client *ssh.Client, command string) (process, error) {
+// startSSH runs a command, on a terminal if tty.
+func startSSH(ctx context.Context, client *ssh.Client, command string, tty bool) (process, error) {
 	session, err := newSession(ctx, client)
 	if err != nil {
 		return nil, err
@@ -67,6 +68,11 @@ func startSSH(ctx context.Context, client *ssh.Client, command string) (process,
 	if p.in, err = session.StdinPipe(); err == nil {
 		if p.out, err = session.StdoutPipe(); err == nil {
 			p.err, err = session.StderrPipe()
+		}
+	}
+	if err == nil && tty {
+		if err = awaitError(ctx, func() error { return session.RequestPty("dumb", 24, 80, rawModes) }); err != nil && ctx.Err() == nil {
+			err = fmt.Errorf("%w: %w", errNoTerminal, err)
 		}
 	}
 	if err == nil {
@@ -168,7 +174,10 @@ func (p *localProcess) wait() (int, error) {
 	return state.ExitCode(), nil
 }
 
-func (l *localTransport) exec(_ context.Context, command string) (process, error) {
+func (l *localTransport) exec(_ context.Context, command string, tty bool) (process, error) {
+	if tty {
+		return nil, errNoTerminal // programs find the user's own
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {

@@ -6,6 +6,7 @@ package remote
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/gofleet/gofleet/agent/wire"
@@ -23,7 +24,8 @@ type Target struct {
 	Local     bool     // a shell on this machine instead of SSH
 	AcceptNew bool     // record an unknown host key with a warning
 	Timeout   time.Duration
-	Retries   *int // nil: the Dialer's
+	Retries   *int  // nil: the Dialer's
+	TTY       *bool // start the agent on a terminal; nil: where the host wants one
 	Become    *Become
 
 	depth int // of jump hosts
@@ -70,6 +72,10 @@ type Conn struct {
 	addr   string // for messages
 	via    transport
 	start  time.Duration // Dialer.StartTimeout
+
+	mu    sync.Mutex
+	tty   bool // agents are started on a terminal
+	noTTY bool // they never are
 }
 
 // Dial connects to a host and logs in. Every error is a *wire.Error.
@@ -79,7 +85,7 @@ func (d *Dialer) Dial(ctx context.Context, t Target) (*Conn, error) {
 		c.start = time.Minute
 	}
 	if t.Local {
-		c.via, c.addr, c.user = &localTransport{}, "this machine", d.localUser()
+		c.via, c.addr, c.user, c.noTTY = &localTransport{}, "this machine", d.localUser(), true
 		return c, nil
 	}
 	s, err := d.resolve(t)
@@ -91,6 +97,9 @@ func (d *Dialer) Dial(ctx context.Context, t Target) (*Conn, error) {
 		return nil, wire.AsError(err, wire.KindUnreachable)
 	}
 	c.via, c.addr, c.user = client, s.addr(), s.user
+	if s.tty != nil {
+		c.tty, c.noTTY = *s.tty, !*s.tty
+	}
 	return c, nil
 }
 
@@ -102,8 +111,9 @@ func (d *Dialer) Close() error { return d.shared.close() }
 
 // transport is a way to run commands on a host.
 type transport interface {
-	// exec starts a command line, which a login shell of whatever kind reads.
-	exec(ctx context.Context, command string) (process, error)
+	// exec starts a command line, which a login shell of whatever kind reads,
+	// on a terminal if tty; errNoTerminal where there is none to be had.
+	exec(ctx context.Context, command string, tty bool) (process, error)
 	// upload is Conn.Upload.
 	upload(ctx context.Context, u upload) error
 	// broken tells why the transport ended by itself, or nil.

@@ -88,6 +88,10 @@ func (d *Dialer) resolve(t Target) (*settings, error) {
 		s.mark("port")
 	}
 	s.identityFiles = slices.Clone(t.KeyFiles)
+	if t.TTY != nil {
+		s.tty = t.TTY
+		s.mark("requesttty")
+	}
 	if t.AcceptNew || d.AcceptNewHostKeys {
 		s.strict = "accept-new"
 		s.mark("stricthostkeychecking")

@@ -174,20 +174,33 @@ func quote(s string) (string, error) {
 	return b.String(), nil
 }
 
+// shellLine is what the shell line is made of.
+type shellLine struct {
+	marker, root string
+	agents       []Binary
+	cache        bool     // look into the host's cache
+	become       []string // the words that become; nil: none
+	tty          bool     // on a terminal
+}
+
 // commandLine is what the login shell gets.
-func commandLine(marker, root string, agents []Binary, cache bool, become []string) (string, error) {
+func commandLine(l shellLine) (string, error) {
 	useCache := "0"
-	if cache {
+	if l.cache {
 		useCache = "1"
 	}
-	inner := []string{marker, root, agentList(agents), useCache}
+	agentScript, becomeScript := agentScript, becomeScript
+	if l.tty { // what becomes may make a terminal of its own
+		agentScript, becomeScript = rawTerminal+agentScript, rawTerminal+becomeScript
+	}
+	inner := []string{l.marker, l.root, agentList(l.agents), useCache}
 	words := []string{"sh", "-c", oneLine(agentScript), "sh"}
 	words = append(words, inner...)
-	if become == nil {
+	if l.become == nil {
 		words = append(words, "")
 	} else {
 		words = []string{"sh", "-c", oneLine(becomeScript), "sh", oneLine(agentScript)}
-		words = append(append(words, inner...), become...)
+		words = append(append(words, inner...), l.become...)
 	}
 	for i, w := range words {
 		q, err := quote(w)

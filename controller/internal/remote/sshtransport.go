@@ -101,8 +101,8 @@ func (t *sshTransport) broken() error {
 
 func (t *sshTransport) over() <-chan struct{} { return t.done }
 
-func (t *sshTransport) exec(ctx context.Context, command string) (process, error) {
-	return startSSH(ctx, t.client, command)
+func (t *sshTransport) exec(ctx context.Context, command string, tty bool) (process, error) {
+	return startSSH(ctx, t.client, command, tty)
 }
 
 func (t *sshTransport) close() error {

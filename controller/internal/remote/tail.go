@@ -36,14 +36,20 @@ const tailSize = 8 << 10
 // tail reads a stream to its end, keeps its last bytes, and counts how often
 // a word comes by, across reads.
 type tail struct {
-	word  []byte    // empty: nothing is looked for
-	found func(int) // called with the count each time the word is seen
-	alive func()    // called for each read
+	word  []byte                 // empty: nothing is looked for
+	found func(int)              // called with the count each time the word is seen
+	alive func()                 // called for each read
+	skip  func(line string) bool // lines that are not shown; nil: none
 	done  chan struct{}
 
-	mu   sync.Mutex
-	kept []byte
-	cut  bool
+	search sync.Mutex
+	recent []byte // what may be the beginning of the word
+	seen   int
+
+	mu     sync.Mutex
+	kept   []byte
+	cut    bool
+	secret string
 }
 
 func newTail(word string, found func(int), alive func()) *tail {
@@ -54,27 +60,40 @@ func newTail(word string, found func(int), alive func()) *tail {
 func (t *tail) read(r io.Reader) {
 	defer close(t.done)
 	buf := make([]byte, 4<<10)
-	var recent []byte // what may be the beginning of the word
-	seen := 0
 	for {
 		n, err := r.Read(buf)
 		if n > 0 {
 			t.alive()
-			t.keep(buf[:n])
-			if len(t.word) > 0 {
-				recent = append(recent, buf[:n]...)
-				for i := bytes.Index(recent, t.word); i >= 0; i = bytes.Index(recent, t.word) {
-					recent = recent[i+len(t.word):]
-					seen++
-					t.found(seen)
-				}
-				recent = append([]byte(nil), recent[max(0, len(recent)-len(t.word)+1):]...)
-			}
+			t.feed(buf[:n])
 		}
 		if err != nil {
 			return
 		}
 	}
+}
+
+// feed takes the next bytes.
+func (t *tail) feed(p []byte) {
+	t.keep(p)
+	if len(t.word) == 0 {
+		return
+	}
+	t.search.Lock()
+	defer t.search.Unlock()
+	recent := append(t.recent, p...)
+	for i := bytes.Index(recent, t.word); i >= 0; i = bytes.Index(recent, t.word) {
+		recent = recent[i+len(t.word):]
+		t.seen++
+		t.found(t.seen)
+	}
+	t.recent = bytes.Clone(recent[max(0, len(recent)-len(t.word)+1):])
+}
+
+// hide keeps a secret out of what is shown, should a terminal have echoed it.
+func (t *tail) hide(secret string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.secret = secret
 }
 
 func (t *tail) keep(p []byte) {
@@ -95,13 +114,16 @@ func (t *tail) lines() []string {
 		// The first line is not whole.
 		_, text, _ = strings.Cut(text, "\n")
 	}
+	if t.secret != "" {
+		text = strings.ReplaceAll(text, t.secret, "")
+	}
 	t.mu.Unlock()
 	if len(t.word) > 0 {
 		text = strings.ReplaceAll(text, string(t.word), "")
 	}
 	var out []string
 	for l := range strings.SplitSeq(text, "\n") {
-		if l = neutral(l); l != "" {
+		if l = neutral(l); l != "" && (t.skip == nil || !t.skip(l)) {
 			out = append(out, l)
 		}
 	}

@@ -97,6 +97,9 @@ func (v *variables) connection(t *Target, def Defaults) {
 		retries := int(n)
 		t.Retries = &retries
 	}
+	if tty, ok := v.flag("ansible_ssh_use_tty"); ok {
+		t.TTY = &tty
+	}
 	if check, ok := v.flag("ansible_ssh_host_key_checking", "ansible_host_key_checking"); ok {
 		t.AcceptNew = !check
 	}

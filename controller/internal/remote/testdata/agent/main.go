@@ -4,12 +4,16 @@ package main
 
 import (
 	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 
 	"github.com/gofleet/gofleet/agent/spec"
@@ -37,9 +41,20 @@ func main() {
 	hello, _ := json.Marshal(wire.Hello{Protocol: wire.Protocol, Agent: "test", PID: os.Getpid(), UID: os.Getuid(), LoginUID: *login,
 		Cached: *cached, Platform: spec.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}})
 	fmt.Printf("%s hello %s\n", *marker, hello)
-	in := bufio.NewScanner(os.Stdin)
-	for in.Scan() {
-		switch line := in.Text(); {
+	in := bufio.NewReader(os.Stdin)
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return
+		}
+		switch line = strings.TrimSuffix(line, "\n"); {
+		case line == `{"stop":true}`:
+			return
+		case strings.HasPrefix(line, "sum "):
+			event(sum(in, line[4:]))
+		case line == "noise":
+			fmt.Fprintln(os.Stderr, "a complaint")
+			event(line)
 		case line == "temp":
 			event(*temp)
 		case line == "wd":
@@ -52,6 +67,19 @@ func main() {
 			event(line)
 		}
 	}
+}
+
+// sum reads that many raw bytes.
+func sum(in io.Reader, n string) string {
+	size, err := strconv.ParseInt(n, 10, 64)
+	if err != nil {
+		return err.Error()
+	}
+	h := sha256.New()
+	if _, err := io.CopyN(h, in, size); err != nil {
+		return err.Error()
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 func event(phase string) {
