@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -167,11 +168,23 @@ func (a *app) look() report.Look {
 func (a *app) loadInventory(cmd *cobra.Command) (*inventory.Inventory, error) {
 	if len(a.inventory.sources) == 0 {
 		return nil, hint(fmt.Errorf("%s needs an inventory", cmd.CommandPath()),
-			"name one with -i: a YAML file, a directory, or host names with a comma behind them")
+			"name one with -i: a file, a program, a directory, or host names with a comma behind them")
 	}
 	return inventory.Load(cmd.Context(), inventory.Options{
 		Sources:            a.inventory.sources,
 		ExtraVars:          a.inventory.extraVars,
 		VaultPasswordFiles: a.inventory.vaultPassword,
+		Env:                os.Environ(),
+		AnsibleInventory:   ansibleInventory(),
 	})
+}
+
+// ansibleInventory is the real tool, for sources that only Python can read;
+// "" where it is not installed.
+func ansibleInventory() string {
+	path, err := exec.LookPath("ansible-inventory")
+	if err != nil {
+		return ""
+	}
+	return path
 }

@@ -26,9 +26,9 @@ type loader struct {
 // read as JSON, where 1e3 is a number. It returns nil for an empty document.
 func (l *loader) load(name string, text []byte) (*value, error) {
 	doc := &document{name}
-	if bytes.HasPrefix(text, []byte(vaultHeader)) {
-		return nil, at(doc.at(1), "encrypted with Ansible Vault, which gofleet does not read yet").
-			hint("decrypt it with ansible-vault decrypt, or name the hosts that do not need it with --limit")
+	text, err := l.plain(doc, text)
+	if err != nil {
+		return nil, err
 	}
 	if !utf8.Valid(text) {
 		return nil, at(doc.at(invalidLine(text)), "not UTF-8").hint("save the file as UTF-8")
@@ -39,6 +39,15 @@ func (l *loader) load(name string, text []byte) (*value, error) {
 		}
 	}
 	return l.parseYAML(doc, text)
+}
+
+// plain is the text of a file that may be encrypted as a whole.
+func (l *loader) plain(doc *document, text []byte) ([]byte, error) {
+	if bytes.HasPrefix(text, []byte(vaultHeader)) {
+		return nil, at(doc.at(1), "encrypted with Ansible Vault, which gofleet does not read yet").
+			hint("decrypt it with ansible-vault decrypt, or name the hosts that do not need it with --limit")
+	}
+	return text, nil
 }
 
 // invalidLine is the line of the first byte that is not UTF-8.

@@ -2,8 +2,6 @@ package inventory
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -82,8 +80,8 @@ func TestErrors(t *testing.T) {
 		{"range of two widths", "all:\n  hosts:\n    \"a[01:100]\":\n", "hosts.yaml:3: host a[01:100]: begin and end of a host range", ""},
 		{"step of zero", "all:\n  hosts:\n    \"a[1:5:0]\":\n", "hosts.yaml:3: host a[1:5:0]: the step", ""},
 		{"huge range", "all:\n  hosts:\n    \"a[1:9999999999]\":\n", "hosts.yaml:3: host a[1:9999999999]: the range stands for more than 1000000", ""},
-		{"vault file", "$ANSIBLE_VAULT;1.1;AES256\n6162\n", "hosts.yaml: this is encrypted with Ansible Vault", "decrypt"},
-		{"program", "#!/bin/sh\necho '{}'\n", "hosts.yaml: this is a program", "--list"},
+		{"vault file", "$ANSIBLE_VAULT;1.1;AES256\n6162\n", "hosts.yaml:1: encrypted with Ansible Vault", "decrypt"},
+		{"program", "chmod -x\n#!/bin/sh\necho '{}'\n", "hosts.yaml: a program that may not be executed", "chmod"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -111,15 +109,10 @@ func checkError(t *testing.T, err error, want, hint string) {
 func TestSourceErrors(t *testing.T) {
 	files := map[string]string{
 		"hosts.yaml":     "all: {hosts: {h: }}\n",
-		"hosts.ini":      "[web]\nh1\n",
-		"hosts":          "# hosts\n[web]\nh1 ansible_host=1\n",
-		"plainhosts":     "h1\nh2\n",
-		"keyed":          "h1 ansible_host=10.0.0.1\n",
-		"hosts.toml":     "[all]\n",
 		"dir/.hidden":    "x",
 		"dir/readme.txt": "x",
 		"mixed/a.yaml":   "all: {hosts: {h: }}\n",
-		"mixed/b":        "[web]\nh\n",
+		"mixed/b":        "[web:what]\nh\n",
 		"mixed/c.yaml":   "all: [1]\n  x\n",
 		"list.yml":       "[1]\n",
 		"empty.yml":      "",
@@ -129,13 +122,8 @@ func TestSourceErrors(t *testing.T) {
 		want, hint string
 	}{
 		{Options{Sources: []string{"nowhere"}}, "nowhere: no such file or directory", "-i nowhere,"},
-		{Options{Sources: []string{"hosts.ini"}}, "hosts.ini: this is an INI inventory", "--yaml"},
-		{Options{Sources: []string{"hosts"}}, "hosts: this is an INI inventory", ""},
-		{Options{Sources: []string{"plainhosts"}}, "plainhosts: this is an INI inventory", ""},
-		{Options{Sources: []string{"keyed"}}, "keyed: this is an INI inventory", ""},
-		{Options{Sources: []string{"hosts.toml"}}, "hosts.toml: this is a TOML inventory", ""},
 		{Options{Sources: []string{"dir"}}, "dir: no inventory file in this directory", ".txt"},
-		{Options{Sources: []string{"mixed"}}, "mixed/b: this is an INI inventory, which gofleet does not read yet\nmixed/c.yaml:2: bad YAML", ""},
+		{Options{Sources: []string{"mixed"}}, "mixed/b:1: the section [web:what] has an unknown type\nmixed/c.yaml:2: bad YAML", ""},
 		{Options{Sources: []string{}}, "no inventory", "-i"},
 		{Options{ExtraVars: []string{"@nowhere.yml"}}, "nowhere.yml: no such file or directory", ""},
 		{Options{ExtraVars: []string{"./x.yml"}}, "-e: ./x.yml looks like a file", "-e @./x.yml"},
@@ -258,21 +246,4 @@ prio:
 	if len(got) != len(want) {
 		t.Errorf("more warnings than expected: %q", got[len(want):])
 	}
-}
-
-// TestProgram: only what Ansible would run is taken for a program.
-func TestProgram(t *testing.T) {
-	dir := corpusCase{files: map[string]string{"hosts.yaml": "all: {hosts: {h: }}\n", "run": "\x7fELF", "script": "#!/bin/sh\n"}}.write(t)
-	for _, name := range []string{"hosts.yaml", "run"} {
-		if err := os.Chmod(filepath.Join(dir, name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := Load(t.Context(), Options{Sources: []string{"hosts.yaml"}, Dir: dir}); err != nil {
-		t.Errorf("a YAML file with the executable bit: %v", err)
-	}
-	_, err := Load(t.Context(), Options{Sources: []string{"script"}, Dir: dir})
-	checkError(t, err, "script: this is a program", "")
-	_, err = Load(t.Context(), Options{Sources: []string{"run"}, Dir: dir})
-	checkError(t, err, "run: this is", "")
 }

@@ -14,9 +14,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Options say what to read.
@@ -25,6 +27,26 @@ type Options struct {
 	VaultPasswordFiles []string // kept for vault, which is not read yet
 	ExtraVars          []string // -e: k=v words, JSON or YAML, @file
 	Dir                string   // working directory; "" is the process's own
+
+	// Settings are what Ansible reads from its [inventory] settings.
+	Settings Settings
+	// Env is the environment, NAME=value, of programs among the sources. The
+	// process's own is never used.
+	Env []string
+	// AnsibleInventory is the ansible-inventory that reads what only Python
+	// can; "" if there is none.
+	AnsibleInventory string
+	// ProgramTimeout bounds each program; 0 is 5 minutes.
+	ProgramTimeout time.Duration
+}
+
+// Settings are the rules of reading sources that ansible.cfg may change. The
+// zero value is Ansible's defaults.
+type Settings struct {
+	Plugins          []string // enable_plugins: which readers there are, in their order
+	IgnoreExtensions []string // ignore_extensions: what is passed over in directories
+	IgnorePatterns   []string // ignore_patterns: regular expressions for the same
+	SafeGroupNames   bool     // force_valid_group_names: replace what variable names can't have
 }
 
 // Inventory is what the sources say. Its methods may be called from several
@@ -80,6 +102,12 @@ func (h *Host) set(name string, v variable) {
 
 // reader is what reading the sources needs.
 type reader struct {
+	ctx     context.Context // of Load, which is what a reader lives for
+	options *Options
+	plugins []plugin
+	ignored *regexp.Regexp
+	read    []string // the sources read so far, each file of a directory by itself
+
 	dir    string
 	tree   *tree
 	loader *loader
@@ -105,7 +133,10 @@ func (r *reader) path(name string) string {
 // several joined.
 func Load(ctx context.Context, o Options) (*Inventory, error) {
 	inv := &Inventory{dir: o.Dir, warned: map[string]bool{}}
-	r := &reader{dir: o.Dir, tree: newTree(inv.warnAt), loader: &loader{warn: inv.warnAt}, warn: inv.warnAt}
+	r := &reader{ctx: ctx, options: &o, dir: o.Dir, tree: newTree(inv.warnAt), loader: &loader{warn: inv.warnAt}, warn: inv.warnAt}
+	if err := r.prepare(); err != nil {
+		return nil, err
+	}
 	inv.tree = r.tree
 	inv.files = &varsFiles{loader: r.loader, files: map[string]varsFile{}}
 	inv.work = &varsDir{name: ".", path: r.path(".")}

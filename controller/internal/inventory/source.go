@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -14,15 +15,32 @@ import (
 // source is one inventory source: a file, or the words of a host list. What
 // was a directory has become its files.
 type source struct {
-	doc  *document
-	path string // to open; "" for a host list
-	dir  string // absolute, inventory_dir; "" for a host list
-	text []byte
+	doc     *document
+	path    string // to open; "" for a host list
+	dir     string // absolute, inventory_dir; "" for a host list
+	text    []byte
+	program bool // may be executed
+
+	parsed  bool // as YAML: root and rootErr are set
+	root    *value
+	rootErr error
 }
 
 // maxSourceDepth bounds the directories within directories of a source; links
 // may make a circle.
 const maxSourceDepth = 32
+
+// prepare takes the settings over.
+func (r *reader) prepare() error {
+	s := r.options.Settings
+	r.tree.safeNames = s.SafeGroupNames
+	var err error
+	if r.ignored, err = ignoredNames(s); err != nil {
+		return err
+	}
+	r.plugins, err = pluginsOf(s.Plugins)
+	return err
+}
 
 // readSource reads one -i value into the tree.
 func (r *reader) readSource(name string) error {
@@ -39,7 +57,7 @@ func (r *reader) readSource(name string) error {
 	case err == nil:
 		return r.readFile(name, path)
 	case strings.Contains(name, ","):
-		return r.readHostList(name)
+		return r.readList(name)
 	}
 	return readError(name, err).hint("name an inventory file or directory; a list of hosts needs a comma, as in -i %s,", name)
 }
@@ -54,16 +72,28 @@ func readError(name string, err error) *Error {
 	return &Error{File: name, Msg: cause.Error(), err: err}
 }
 
-// ignoredNames and ignoredEnds are what Ansible passes over in a directory of
-// sources.
-var (
-	ignoredNames = []string{"host_vars", "group_vars", "vars_plugins"}
-	ignoredEnds  = []string{".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".cfg", ".retry"}
-)
+// ignoredExtensions are what Ansible passes over in a directory of sources,
+// unless its settings say otherwise.
+var ignoredExtensions = []string{".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".cfg", ".retry"}
 
-func ignored(name string) bool {
-	return strings.HasPrefix(name, ".") || slices.Contains(ignoredNames, name) ||
-		slices.ContainsFunc(ignoredEnds, func(end string) bool { return strings.HasSuffix(name, end) })
+// ignoredNames makes the rule for names in a directory of sources.
+func ignoredNames(s Settings) (*regexp.Regexp, error) {
+	rules := []string{`^\.`, `^host_vars$`, `^group_vars$`, `^vars_plugins$`}
+	for _, p := range s.IgnorePatterns {
+		if _, err := regexp.Compile(p); err != nil {
+			return nil, (&Error{Msg: fmt.Sprintf("the inventory's ignore pattern %q can't be used: %v", p, err)}).
+				hint("patterns are RE2 here: the same as Python's, but without look-around")
+		}
+		rules = append(rules, "(?:"+p+")")
+	}
+	extensions := s.IgnoreExtensions
+	if extensions == nil {
+		extensions = ignoredExtensions
+	}
+	for _, e := range extensions {
+		rules = append(rules, regexp.QuoteMeta(e)+"$")
+	}
+	return regexp.Compile(strings.Join(rules, "|"))
 }
 
 // readDir reads the files of a directory of sources in the order of their
@@ -78,7 +108,7 @@ func (r *reader) readDir(name, path string, depth int, n *int) error {
 	}
 	var errs []error
 	for _, e := range entries {
-		if ignored(e.Name()) {
+		if r.ignored.MatchString(e.Name()) {
 			continue
 		}
 		sub, subPath := filepath.Join(name, e.Name()), filepath.Join(path, e.Name())
@@ -99,48 +129,151 @@ func (r *reader) readDir(name, path string, depth int, n *int) error {
 	return errors.Join(errs...)
 }
 
-// readFile reads one inventory file, whatever its format.
+// readFile reads one inventory file, whatever its format: with the first of
+// Ansible's plugins that wants it and can read it.
 func (r *reader) readFile(name, path string) error {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return readError(name, err)
-	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return readError(name, err)
 	}
-	src := &source{doc: &document{name}, path: path, dir: filepath.Dir(abs), text: text}
-	return r.formatOf(src)(src)
+	src := &source{doc: &document{name}, path: path, dir: filepath.Dir(abs), program: isProgram(path)}
+	var tried []attempt
+	for _, p := range r.plugins {
+		if p.wants == nil || !p.wants(src) {
+			continue
+		}
+		if src.text == nil && !p.program {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return readError(name, err)
+			}
+			if src.text, err = r.loader.plain(src.doc, text); err != nil {
+				return err
+			}
+		}
+		err := p.read(r, src)
+		var pass *declinedError
+		if errors.As(err, &pass) {
+			tried = append(tried, attempt{p.name, pass.err})
+			continue
+		}
+		if err == nil {
+			r.read = append(r.read, path)
+		}
+		return err
+	}
+	return unread(src, tried)
 }
 
-// formatOf chooses the reader of a file, in Ansible's order: programs, then
-// YAML by its extensions or none, TOML, and INI for the rest.
-func (r *reader) formatOf(src *source) func(*source) error {
+// attempt is why a plugin could not read a file.
+type attempt struct {
+	plugin string
+	err    error
+}
+
+// unread says why no plugin could read a file, in the words of the one that
+// was most likely meant.
+func unread(src *source, tried []attempt) error {
+	if len(tried) == 0 {
+		return (&Error{File: src.doc.name, Msg: "none of the enabled inventory plugins reads this file"}).
+			hint("see enable_plugins in ansible.cfg and ANSIBLE_INVENTORY_ENABLED")
+	}
+	if bytes.HasPrefix(src.text, []byte("#!")) && !src.program {
+		return (&Error{File: src.doc.name, Msg: "a program that may not be executed"}).hint("chmod +x %s", src.doc.name)
+	}
+	meant := "ini"
+	switch ext := filepath.Ext(src.path); {
+	case src.program && bytes.IndexByte(src.text, 0) >= 0:
+		meant = "script"
+	case slices.Contains(varsExtensions, ext), ext == "" && !looksLikeINI(src.text):
+		meant = "yaml"
+	}
+	for _, a := range tried {
+		if a.plugin == meant {
+			return a.err
+		}
+	}
+	return tried[len(tried)-1].err
+}
+
+// declinedError is a plugin's error after which Ansible tries the next one.
+type declinedError struct{ err error }
+
+func (e *declinedError) Error() string { return e.err.Error() }
+
+// decline lets the next plugin try.
+func decline(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &declinedError{err}
+}
+
+// plugin is a reader of one format, by the name that Ansible's enable_plugins
+// has for it.
+type plugin struct {
+	name    string
+	program bool                   // does not read the file's text
+	wants   func(src *source) bool // nil: no files
+	read    func(*reader, *source) error
+	list    func(r *reader, list string) error // reads what is no file and has a comma
+}
+
+// defaultPlugins are those that Ansible has on, in its order.
+var defaultPlugins = []string{"host_list", "script", "auto", "yaml", "ini", "toml"}
+
+// knownPlugins are the plugins that are written in Go. What auto finds, and
+// every other name, is Ansible's to run.
+func knownPlugins() []plugin {
+	return []plugin{
+		{name: "host_list", list: (*reader).readHostList},
+		{name: "advanced_host_list", list: (*reader).readRangeList},
+		{name: "script", program: true, wants: func(src *source) bool { return src.program }, read: (*reader).readScript},
+		{name: "auto", wants: isPluginName, read: (*reader).readAuto},
+		{name: "yaml", wants: func(src *source) bool {
+			ext := filepath.Ext(src.path)
+			return ext == "" || slices.Contains(varsExtensions, ext)
+		}, read: (*reader).readYAML},
+		{name: "ini", wants: func(src *source) bool { return filepath.Ext(src.path) != ".toml" },
+			read: func(r *reader, src *source) error { return decline(r.readINI(src)) }},
+		{name: "toml", wants: func(src *source) bool { return filepath.Ext(src.path) == ".toml" }, read: (*reader).readTOML},
+	}
+}
+
+// pluginsOf gives the plugins of these names, in this order.
+func pluginsOf(names []string) ([]plugin, error) {
+	if names == nil {
+		names = defaultPlugins
+	}
+	known := knownPlugins()
+	var out []plugin
+	for _, full := range names {
+		name := strings.TrimPrefix(strings.TrimPrefix(full, "ansible.builtin."), "ansible.legacy.")
+		i := slices.IndexFunc(known, func(p plugin) bool { return p.name == name })
+		switch {
+		case i >= 0:
+			out = append(out, known[i])
+		case name != "":
+			out = append(out, plugin{name: full, wants: isPluginName, read: func(r *reader, src *source) error {
+				return r.readPlugin(src, full)
+			}})
+		}
+	}
+	if len(out) == 0 {
+		return nil, (&Error{Msg: "no inventory plugin is enabled"}).hint("see enable_plugins in ansible.cfg and ANSIBLE_INVENTORY_ENABLED")
+	}
+	return out, nil
+}
+
+// isPluginName says whether a file may configure a plugin.
+func isPluginName(src *source) bool {
 	ext := filepath.Ext(src.path)
-	yamlName := ext == "" || slices.Contains(varsExtensions, ext)
-	switch {
-	case bytes.HasPrefix(src.text, []byte("#!")), isProgram(src.path) && !yamlName:
-		return unsupported("a program that prints an inventory", "save what it prints with --list")
-	case bytes.HasPrefix(src.text, []byte(vaultHeader)):
-		return unsupported("encrypted with Ansible Vault", "decrypt it with ansible-vault decrypt")
-	case ext == ".toml":
-		return unsupported("a TOML inventory", "convert it to YAML")
-	case !yamlName, ext == "" && looksLikeINI(src.text):
-		return unsupported("an INI inventory", "convert it with ansible-inventory -i "+src.doc.name+" --list --yaml")
-	}
-	return r.readYAML
-}
-
-// unsupported is the reader of a format that gofleet does not read.
-func unsupported(what, way string) func(*source) error {
-	return func(src *source) error {
-		return (&Error{File: src.doc.name, Msg: fmt.Sprintf("this is %s, which gofleet does not read yet", what)}).hint("%s", way)
-	}
+	return ext == ".yml" || ext == ".yaml"
 }
 
 func isProgram(path string) bool {
 	info, err := os.Stat(path)
-	return err == nil && info.Mode()&0o111 != 0
+	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
 // looksLikeINI tells a file without extension that is an INI inventory from a
@@ -161,21 +294,49 @@ func looksLikeINI(text []byte) bool {
 	return false
 }
 
-// readHostList reads host1,host2:2222 into ungrouped.
+// readList reads host1,host2:2222 into ungrouped, with the first plugin
+// that reads lists.
+func (r *reader) readList(list string) error {
+	for _, p := range r.plugins {
+		if p.list != nil {
+			return p.list(r, list)
+		}
+	}
+	return (&Error{File: "-i " + list, Msg: "no inventory plugin that reads lists of hosts is enabled"}).
+		hint("see enable_plugins in ansible.cfg and ANSIBLE_INVENTORY_ENABLED")
+}
+
+// readHostList reads a list in which each word is one host.
 func (r *reader) readHostList(list string) error {
+	return r.listed(list, func(word string) ([]string, int, error) {
+		host, port, ok := splitAddress(word, false)
+		if !ok {
+			host, port = word, 0
+		}
+		return []string{host}, port, nil
+	})
+}
+
+// readRangeList reads a list in which words may have ranges.
+func (r *reader) readRangeList(list string) error { return r.listed(list, expandHosts) }
+
+func (r *reader) listed(list string, expand func(string) ([]string, int, error)) error {
 	src := &source{doc: &document{"-i " + list}}
 	for word := range strings.SplitSeq(list, ",") {
 		word = strings.TrimSpace(word)
 		if word == "" {
 			continue
 		}
-		host, port, ok := splitAddress(word, false)
-		if !ok {
-			host, port = word, 0
+		hosts, port, err := expand(word)
+		if err != nil {
+			return at(src.doc.at(0), "host %s: %v", word, err)
 		}
-		if _, known := r.tree.hosts[host]; !known {
-			r.tree.addHost(host, r.tree.groups["ungrouped"], port, src, 0)
+		for _, host := range hosts {
+			if _, known := r.tree.hosts[host]; !known {
+				r.tree.addHost(host, r.tree.groups["ungrouped"], port, src, 0)
+			}
 		}
 	}
+	r.read = append(r.read, list)
 	return nil
 }

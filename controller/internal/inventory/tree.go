@@ -38,6 +38,7 @@ type tree struct {
 	groupOrder []*group
 	hosts      map[string]*Host
 	hostOrder  []*Host
+	safeNames  bool // groups get names that variables could have
 	warn       func(p Position, format string, args ...any)
 }
 
@@ -60,6 +61,10 @@ func (t *tree) newGroup(name string) *group {
 func (t *tree) addGroup(name string, p Position) *group {
 	if g, ok := t.groups[name]; ok {
 		return g
+	}
+	if safe := t.safeName(name); safe != name {
+		t.warn(p, "the group %q is called %s: force_valid_group_names is set", name, safe)
+		return t.addGroup(safe, p)
 	}
 	if !isIdentifier(name) {
 		t.warn(p, "the group name %q has characters that variable names can't have", name)

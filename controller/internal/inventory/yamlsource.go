@@ -1,22 +1,20 @@
 package inventory
 
+import "bytes"
+
 // readYAML reads a YAML inventory: groups at the top, each with hosts, vars
-// and children.
+// and children. What is no dictionary at all may be an INI inventory.
 func (r *reader) readYAML(src *source) error {
-	root, err := r.loader.load(src.doc.name, src.text)
-	if err != nil {
+	if beginsWithSection(src.text) {
+		return decline(at(src.doc.at(1), "an inventory is a dictionary of groups, and this is a list"))
+	}
+	root, err := r.yamlRoot(src)
+	if err != nil || root == nil {
 		return err
 	}
-	if root == nil || !root.truthy() {
-		r.warn(src.doc.at(0), "empty inventory file")
-		return nil
-	}
-	if root.kind != mapKind {
-		return at(root.pos(), "an inventory is a dictionary of groups, and this is %s", root.typeName())
-	}
 	if p, ok := root.get("plugin"); ok && p.val.truthy() {
-		return at(src.doc.at(p.line), "this configures the inventory plugin %v, which only Ansible can run", p.val.data).
-			hint("save what it finds: ansible-inventory -i %s --list --yaml --output hosts.yaml", src.doc.name)
+		return at(src.doc.at(p.line), "this configures the inventory plugin %v", p.val.data).
+			hint("Ansible reads that only from a file whose name ends in .yml or .yaml, and with the plugin auto enabled")
 	}
 	y := yamlSource{r.tree, src}
 	for _, p := range root.pairs {
@@ -25,6 +23,36 @@ func (r *reader) readYAML(src *source) error {
 		}
 	}
 	return nil
+}
+
+// yamlRoot is the dictionary that a YAML file is, or nil for an empty file.
+func (r *reader) yamlRoot(src *source) (*value, error) {
+	if !src.parsed {
+		src.root, src.rootErr = r.loader.load(src.doc.name, src.text)
+		src.parsed = true
+	}
+	switch root := src.root; {
+	case src.rootErr != nil:
+		return nil, decline(src.rootErr)
+	case root == nil || !root.truthy():
+		r.warn(src.doc.at(0), "empty inventory file")
+		return nil, nil
+	case root.kind != mapKind:
+		return nil, decline(at(root.pos(), "an inventory is a dictionary of groups, and this is %s", root.typeName()))
+	}
+	return src.root, nil
+}
+
+// beginsWithSection tells an INI inventory by its first line, which saves the
+// attempt to read it as YAML.
+func beginsWithSection(text []byte) bool {
+	for line := range bytes.Lines(text) {
+		s := string(bytes.TrimSpace(line))
+		if s != "" && s[0] != '#' && s[0] != ';' {
+			return iniSectionRE.MatchString(s)
+		}
+	}
+	return false
 }
 
 // yamlSource reads one YAML source into the tree.
