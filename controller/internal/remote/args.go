@@ -13,7 +13,7 @@ type sshArgs struct {
 }
 
 // shortOptions are ssh's options with a value that mean an ssh_config option.
-var shortOptions = map[byte]string{'i': "identityfile", 'p': "port", 'l': "user", 'J': "proxyjump", 'b': "bindaddress", 'c': "ciphers", 'm': "macs"}
+var shortOptions = map[byte]string{'i': "identityfile", 'p': "port", 'l': "user", 'J': "proxyjump", 'b': "bindaddress", 'c': "ciphers", 'm': "macs", 'P': "tag", 'B': "bindinterface", 'I': "pkcs11provider"}
 
 // flagOptions are ssh's flags that mean an ssh_config option.
 var flagOptions = map[byte]configLine{

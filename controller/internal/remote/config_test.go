@@ -250,7 +250,7 @@ func TestUnsupportedOptionsAreNamed(t *testing.T) {
 		"Port x":                 "config:1",
 		"Host a\n\nUser":         "config:3",
 		"User \"open":            "not closed",
-		"Match tagged x":         "tagged is not supported",
+		"Match version x":        "version is not supported",
 		"Match host":             "needs a value",
 		"Include config":         "nest deeper",
 		"Host loop\nProxyJump x": "",

@@ -186,6 +186,10 @@ func (h *handshake) signers() ([]ssh.Signer, error) {
 	h.notes = notes
 	out := make([]ssh.Signer, 0, len(ids))
 	for _, id := range ids {
+		if refused := h.s.restrict(&id); refused != nil {
+			h.notes = append(h.notes, fmt.Sprintf("%s: %v", id.from, refused))
+			continue
+		}
 		h.tried = append(h.tried, fmt.Sprintf("%s %s", keyType(id.PublicKey()), id.from))
 		out = append(out, id.AlgorithmSigner)
 	}

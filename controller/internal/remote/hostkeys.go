@@ -81,6 +81,13 @@ var certAlgorithms = []string{
 	ssh.CertAlgoRSASHA512v01, ssh.CertAlgoRSASHA256v01,
 }
 
+// caSignatures are what an authority may sign a host certificate with: all but
+// SHA-1.
+var caSignatures = []string{
+	ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521,
+	ssh.KeyAlgoSKED25519, ssh.KeyAlgoSKECDSA256, ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256,
+}
+
 // algorithms orders host key algorithms so that the host shows a key that
 // known_hosts has: certificates if an authority is known for it, then the
 // types of known keys, then the rest, which is there to tell a host that lost
@@ -160,8 +167,16 @@ func (h *hostKeyCheck) check(key ssh.PublicKey) error {
 		// The bare name counts, and what it revokes, unless the full one has keys.
 		lines = slices.Concat(h.own, h.bare)
 	}
-	if r := revoked(lines, key); r != nil {
+	listed, err := h.d.revokedKeys(h.s.revokedHostKeys)
+	if err != nil {
+		return err
+	}
+	if r := revoked(slices.Concat(lines, listed), key); r != nil {
 		return h.revokedError(plain, r)
+	}
+	if bits := rsaBits(plain); bits > 0 && bits < h.s.rsaSize {
+		return wire.NewError(wire.KindHostKeyUnknown, fmt.Errorf("the host key of %s is an RSA key of %d bits; RequiredRSASize wants %d", h.s.addr(), bits, h.s.rsaSize),
+			"give the host a longer key, or one of type ed25519, and record it")
 	}
 	if slices.ContainsFunc(unmarked(lines), func(l *knownLine) bool { return sameKey(l.key, plain) }) {
 		return nil // also where a certificate is no good: so does ssh
@@ -206,6 +221,13 @@ func (h *hostKeyCheck) checkCertificate(cert *ssh.Certificate) error {
 			return l.marker == markerAuthority && sameKey(l.key, authority)
 		})
 	}}
+	allowed := h.s.caSignatures
+	if allowed == nil {
+		allowed = caSignatures
+	}
+	if !slices.Contains(allowed, cert.Signature.Format) {
+		return fmt.Errorf("it is signed with %s, which CASignatureAlgorithms does not have", neutral(cert.Signature.Format))
+	}
 	return checker.CheckHostKey(h.addr, nil, cert)
 }
 

@@ -265,6 +265,57 @@ func (d *Dialer) identities(h *handshake) (ids []identity, notes []string) {
 	return append(ids, locked...), notes
 }
 
+// restrict keeps an identity to what PubkeyAcceptedAlgorithms and
+// RequiredRSASize allow, or says why it may not be used.
+func (s *settings) restrict(id *identity) error {
+	public := id.PublicKey()
+	if bits := rsaBits(public); bits > 0 && bits < s.rsaSize {
+		return fmt.Errorf("an RSA key of %d bits; RequiredRSASize wants %d", bits, s.rsaSize)
+	}
+	if s.pubkeyAlgorithms == nil {
+		return nil
+	}
+	// RSA keys sign in several ways, each with a name of its own.
+	names := map[string]string{public.Type(): ""}
+	switch public.Type() {
+	case ssh.KeyAlgoRSA:
+		names = map[string]string{ssh.KeyAlgoRSASHA512: ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256: ssh.KeyAlgoRSASHA256}
+	case ssh.CertAlgoRSAv01:
+		names = map[string]string{ssh.CertAlgoRSASHA512v01: ssh.KeyAlgoRSASHA512, ssh.CertAlgoRSASHA256v01: ssh.KeyAlgoRSASHA256}
+	}
+	var allowed []string
+	for _, name := range s.pubkeyAlgorithms {
+		if format, ok := names[name]; ok {
+			allowed = append(allowed, format)
+		}
+	}
+	switch {
+	case len(allowed) == 0:
+		return fmt.Errorf("%s is not among PubkeyAcceptedAlgorithms", public.Type())
+	case len(names) == 1:
+		return nil
+	}
+	signer, err := ssh.NewSignerWithAlgorithms(id.AlgorithmSigner, allowed)
+	if err != nil {
+		return err
+	}
+	id.AlgorithmSigner = signer
+	return nil
+}
+
+// rsaBits is the length of an RSA key, plain or certified; 0 for other keys.
+func rsaBits(key ssh.PublicKey) int {
+	if cert, ok := key.(*ssh.Certificate); ok {
+		key = cert.Key
+	}
+	if c, ok := key.(ssh.CryptoPublicKey); ok {
+		if k, ok := c.CryptoPublicKey().(*rsa.PublicKey); ok {
+			return k.N.BitLen()
+		}
+	}
+	return 0
+}
+
 // plainError takes the file's name out of an error that is printed behind it.
 func plainError(err error) error {
 	var p *fs.PathError

@@ -1,12 +1,14 @@
 package remote
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 
 	"golang.org/x/crypto/ssh"
@@ -30,6 +32,50 @@ func (d *Dialer) readKnownHosts(files []string) (*knownDB, error) {
 		}
 	}
 	return db, nil
+}
+
+// revokedKeys reads the file that RevokedHostKeys names, a public key a line.
+// They are revoked for every host. What cannot be read lets no host in, as
+// with ssh.
+func (d *Dialer) revokedKeys(file string) ([]*knownLine, error) {
+	if file == "" {
+		return nil, nil
+	}
+	d.shared.mu.Lock()
+	load, ok := d.shared.revoked[file]
+	if !ok {
+		load = sync.OnceValues(func() ([]*knownLine, error) { return readRevokedKeys(file) })
+		put(&d.shared.revoked, file, load)
+	}
+	d.shared.mu.Unlock()
+	lines, err := load()
+	if err != nil {
+		return nil, wire.NewError(wire.KindHostKeyUnknown, fmt.Errorf("read RevokedHostKeys: %w", err),
+			"the file must be there, and have one public key a line; no host is let in without it")
+	}
+	return lines, nil
+}
+
+func readRevokedKeys(file string) ([]*knownLine, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	if bytes.HasPrefix(content, []byte("SSHKRL")) {
+		return nil, fmt.Errorf("%s is a key revocation list in binary form, which gofleet does not read", file)
+	}
+	var out []*knownLine
+	for i, l := range bytes.Split(content, []byte("\n")) {
+		if l = bytes.TrimSpace(l); len(l) == 0 || l[0] == '#' {
+			continue
+		}
+		key, _, _, _, err := ssh.ParseAuthorizedKey(l)
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", file, i+1, err)
+		}
+		out = append(out, &knownLine{marker: markerRevoked, key: key, file: file, line: i + 1})
+	}
+	return out, nil
 }
 
 // readRegular reads a file. What is absent or no regular file is empty.

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -28,6 +29,12 @@ type options struct {
 	proxyJump, proxyCommand      string
 	bindAddress, addressFamily   string
 	tty                          *bool // nil: where the host wants one
+	pubkeyAlgorithms             []string
+	caSignatures                 []string
+	rsaSize                      int
+	revokedHostKeys              string
+	tag                          string
+	ignoreUnknown                []string
 	ciphers, macs, kex           []string
 	hostKeyAlgorithms            []string
 	seen                         map[string]bool
@@ -63,7 +70,24 @@ var setters = map[string]setter{
 	"serveralivecountmax": func(o *options, a []string) (err error) { o.aliveCountMax, err = count(a[0]); return err },
 	"connectionattempts":  func(o *options, a []string) (err error) { o.attempts, err = count(a[0]); return err },
 	"requesttty":          setRequestTTY,
-	"addressfamily":       setAddressFamily,
+	"tag":                 func(o *options, a []string) error { o.tag = a[0]; return nil },
+	"ignoreunknown":       func(o *options, a []string) error { o.ignoreUnknown = lowerList(a[0]); return nil },
+	"revokedhostkeys":     func(o *options, a []string) error { o.revokedHostKeys = a[0]; return nil },
+	"requiredrsasize":     func(o *options, a []string) (err error) { o.rsaSize, err = count(a[0]); return err },
+	"refuseconnection":    func(_ *options, a []string) error { return fmt.Errorf("refused: %s", a[0]) },
+	"pubkeyauthentication": func(_ *options, a []string) error {
+		if strings.EqualFold(a[0], "no") {
+			return errors.New("gofleet logs in with keys only")
+		}
+		return nil
+	},
+	"preferredauthentications": func(_ *options, a []string) error {
+		if !slices.Contains(strings.Split(a[0], ","), "publickey") {
+			return errors.New("it leaves out publickey, and gofleet logs in with keys only")
+		}
+		return nil
+	},
+	"addressfamily": setAddressFamily,
 	"ciphers": func(o *options, a []string) (err error) {
 		o.ciphers, err = algorithms(a[0], ciphers, ssh.InsecureAlgorithms().Ciphers)
 		return err
@@ -76,6 +100,14 @@ var setters = map[string]setter{
 		o.kex, err = algorithms(a[0], ssh.SupportedAlgorithms().KeyExchanges, ssh.InsecureAlgorithms().KeyExchanges)
 		return err
 	},
+	"pubkeyacceptedalgorithms": func(o *options, a []string) (err error) {
+		o.pubkeyAlgorithms, err = algorithms(a[0], slices.Concat(certAlgorithms, []string{ssh.CertAlgoSKED25519v01, ssh.CertAlgoSKECDSA256v01}, ssh.SupportedAlgorithms().PublicKeyAuths), nil)
+		return err
+	},
+	"casignaturealgorithms": func(o *options, a []string) (err error) {
+		o.caSignatures, err = algorithms(a[0], caSignatures, []string{ssh.KeyAlgoRSA})
+		return err
+	},
 	"hostkeyalgorithms": func(o *options, a []string) (err error) {
 		o.hostKeyAlgorithms, err = algorithms(a[0], ssh.SupportedAlgorithms().HostKeys, ssh.InsecureAlgorithms().HostKeys)
 		return err
@@ -85,52 +117,37 @@ var setters = map[string]setter{
 // accumulating options add up over all their lines.
 var accumulating = map[string]bool{"identityfile": true, "certificatefile": true}
 
-// meaningless options change nothing for a program that opens no terminal,
-// forwards nothing, shares no socket with ssh and logs in with keys only.
-var meaningless = map[string]bool{
-	"addkeystoagent": true, "batchmode": true, "checkhostip": true, "clearallforwardings": true,
-	"compression": true, "compressionlevel": true, "controlmaster": true, "controlpath": true,
-	"controlpersist": true, "challengeresponseauthentication": true, "dynamicforward": true,
-	"enableescapecommandline": true, "escapechar": true, "exitonforwardfailure": true,
-	"fingerprinthash": true, "forkafterauthentication": true, "forwardagent": true,
-	"forwardx11": true, "forwardx11timeout": true, "forwardx11trusted": true, "gatewayports": true,
-	"gssapiauthentication": true, "gssapidelegatecredentials": true, "gssapikeyexchange": true,
-	"gssapitrustdns": true, "hostbasedauthentication": true, "ignoreunknown": true, "ipqos": true,
-	"kbdinteractiveauthentication": true, "kbdinteractivedevices": true, "localcommand": true,
-	"localforward": true, "loglevel": true, "nohostauthenticationforlocalhost": true,
-	"numberofpasswordprompts": true, "obscurekeystroketiming": true, "passwordauthentication": true,
-	"permitlocalcommand": true, "permitremoteopen": true, "preferredauthentications": true,
-	"rekeylimit": true, "remoteforward": true, "sendenv": true, "setenv": true,
-	"stdinnull": true, "streamlocalbindmask": true, "streamlocalbindunlink": true, "syslogfacility": true,
-	"tag": true, "tcpkeepalive": true, "tunnel": true, "tunneldevice": true, "updatehostkeys": true,
-	"usekeychain": true, "userrsa1": true, "visualhostkey": true, "xauthlocation": true,
-	"useroaming": true, "protocol": true, "rhostsrsaauthentication": true, "rsaauthentication": true,
-}
-
-// apply sets one option. supported is false for one that is not known here.
-func (o *options) apply(l configLine) (supported bool, err error) {
-	if meaningless[l.keyword] {
-		return true, nil
-	}
-	if l.keyword == "pubkeyauthentication" {
-		if strings.EqualFold(l.args[0], "no") && !o.seen[l.keyword] {
-			return true, fmt.Errorf("%s: PubkeyAuthentication no: gofleet logs in with keys only", l.where())
-		}
-		o.mark(l.keyword)
-		return true, nil
+// apply sets one option. refused says why one is not supported.
+func (o *options) apply(l configLine) (refused string, err error) {
+	if known, ok := aliases[l.keyword]; ok {
+		l.keyword = known
 	}
 	set, ok := setters[l.keyword]
 	if !ok {
-		return false, nil
+		if o.seen[l.keyword] {
+			return "", nil // ssh takes the first value
+		}
+		o.mark(l.keyword)
+		return o.unsupported(l), nil
 	}
 	if o.seen[l.keyword] && !accumulating[l.keyword] {
-		return true, nil
+		return "", nil
 	}
 	o.mark(l.keyword)
 	if err := set(o, l.args); err != nil {
-		return true, fmt.Errorf("%s: option %s: %w", l.where(), l.keyword, err)
+		return "", fmt.Errorf("%s: option %s: %w", l.where(), l.keyword, err)
 	}
-	return true, nil
+	return "", nil
+}
+
+// aliases are other names that ssh takes for an option.
+var aliases = map[string]string{
+	"dsaauthentication":      "pubkeyauthentication",
+	"identityfile2":          "identityfile",
+	"keepalive":              "tcpkeepalive",
+	"pubkeyacceptedkeytypes": "pubkeyacceptedalgorithms",
+	"smartcarddevice":        "pkcs11provider",
+	"tisauthentication":      "challengeresponseauthentication",
 }
 
 func (o *options) mark(keyword string) {
@@ -226,6 +243,8 @@ func flag(s string) (*bool, error) {
 	}
 	return nil, fmt.Errorf("%q is not yes or no", s)
 }
+
+func lowerList(s string) []string { return strings.Split(strings.ToLower(s), ",") }
 
 func count(s string) (int, error) {
 	n, err := strconv.Atoi(s)

@@ -97,12 +97,12 @@ func (d *Dialer) resolve(t Target) (*settings, error) {
 		s.mark("stricthostkeychecking")
 	}
 	for _, l := range args.options {
-		supported, err := s.apply(l)
+		refused, err := s.apply(l)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", t.Name, err)
 		}
-		if !supported {
-			return nil, fmt.Errorf("%s: ssh option %s in ansible_ssh_common_args or ansible_ssh_extra_args is not supported", t.Name, l.keyword)
+		if refused != "" {
+			return nil, fmt.Errorf("%s: ssh option %s in ansible_ssh_args, ansible_ssh_common_args or ansible_ssh_extra_args is not supported: %s", t.Name, l.keyword, refused)
 		}
 	}
 	if err := d.applyConfig(s, alias, args.config); err != nil {
@@ -164,6 +164,12 @@ func (d *Dialer) finish(s *settings, t Target, alias string) error {
 		s.certificates[i] = d.path(f, tokens)
 	}
 	d.finishKnownHosts(s, tokens)
+	if s.revokedHostKeys == "none" {
+		s.revokedHostKeys = ""
+	}
+	if s.revokedHostKeys != "" {
+		s.revokedHostKeys = d.path(s.revokedHostKeys, tokens)
+	}
 	if s.proxyCommand != "" {
 		s.proxyCommand = expandTokens(s.proxyCommand, tokens)
 	}
@@ -261,12 +267,12 @@ func (e *evaluation) pass(lines []configLine) error {
 			if !now.active {
 				continue
 			}
-			supported, err := e.apply(l)
+			refused, err := e.apply(l)
 			if err != nil {
 				return err
 			}
-			if !supported {
-				e.d.warn("%s: ssh option %s is not supported and was left out", l.where(), l.keyword)
+			if refused != "" {
+				e.d.warn("%s: ssh option %s is not supported and was left out: %s", l.where(), l.keyword, refused)
 			}
 		}
 	}
@@ -285,7 +291,7 @@ func (e *evaluation) match(l configLine, never bool) (bool, error) {
 		case "canonical": // names are never canonicalised here
 		case "final":
 			e.wantsFinal, hit = true, e.final
-		case "host", "originalhost", "user", "localuser", "exec":
+		case "host", "originalhost", "user", "localuser", "tagged", "exec":
 			if i++; i == len(l.args) {
 				return false, fmt.Errorf("%s: Match %s needs a value", l.where(), criterion)
 			}
@@ -312,6 +318,8 @@ func (e *evaluation) criterion(name, value string) bool {
 		return patternList(patterns, cmp.Or(e.user, e.d.localUser()))
 	case "localuser":
 		return patternList(patterns, e.d.localUser())
+	case "tagged":
+		return patternList(patterns, e.tag)
 	}
 	s := *e.settings
 	s.host, s.port, s.user = cmp.Or(s.hostName, e.alias), cmp.Or(s.port, 22), cmp.Or(s.user, e.d.localUser())

@@ -13,6 +13,7 @@ type shared struct {
 	warned   map[string]bool
 	configs  map[string]func() ([]configLine, error)
 	hostKeys map[string]*hostKeys
+	revoked  map[string]func() ([]*knownLine, error)
 	keyFiles map[string]*keyFile
 	agents   map[string]*agentSocket
 	jumps    map[string]*jump
