@@ -50,8 +50,9 @@ func (st *starting) said() string {
 	if st.tail == nil {
 		return ""
 	}
-	if l := st.stderr(); len(l) > 0 {
-		return "; it said: " + strings.Join(l[max(0, len(l)-5):], " | ")
+	st.stderr()
+	if last := st.tail.last(); last != "" {
+		return "; it said: " + last
 	}
 	return ""
 }

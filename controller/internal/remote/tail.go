@@ -50,6 +50,7 @@ type tail struct {
 	kept   []byte
 	cut    bool
 	secret string
+	crash  crash
 }
 
 func newTail(word string, found func(int), alive func()) *tail {
@@ -99,6 +100,7 @@ func (t *tail) hide(secret string) {
 func (t *tail) keep(p []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.crash.look(p)
 	t.kept = append(t.kept, p...)
 	if over := len(t.kept) - tailSize; over > 0 {
 		t.kept = append(t.kept[:0], t.kept[over:]...)
@@ -130,9 +132,19 @@ func (t *tail) lines() []string {
 	return out
 }
 
-// last is the end of what was said, in one line; empty if nothing was.
+// last is the end of what was said, in one line; empty if nothing was. Of a Go
+// program that crashed it is why, and not where.
 func (t *tail) last() string {
 	const count = 5
+	t.mu.Lock()
+	why := t.crash.why()
+	if t.secret != "" {
+		why = strings.ReplaceAll(why, t.secret, "")
+	}
+	t.mu.Unlock()
+	if why = neutral(why); why != "" {
+		return why
+	}
 	l := t.lines()
 	return strings.Join(l[max(0, len(l)-count):], " | ")
 }
