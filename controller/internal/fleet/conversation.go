@@ -16,7 +16,7 @@ import (
 const pingEvery = 10 * time.Second
 
 // reportWithin is how long an agent may take to report after a failed upload.
-const reportWithin = 10 * time.Second
+const reportWithin = 30 * time.Second
 
 // ZstdFrom is the number of hosts from which making a zstd form pays on a run
 // that finds none in the cache.
