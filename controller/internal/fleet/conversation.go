@@ -195,9 +195,10 @@ func (c *conversation) converse(ctx context.Context) (*wire.Report, error) {
 }
 
 // final is the agent's report, unless the upload's own error tells more: of a
-// failed write, SFTP says no reason, but the agent sees a full disk.
+// failed write, SFTP says no reason, but the agent sees a full disk. An agent
+// that has all it needs is done, whatever became of the upload's end.
 func (c *conversation) final(r *wire.Report, failed error) (*wire.Report, error) {
-	if failed != nil && (r.Error == nil || r.Error.Kind == wire.KindStopped) {
+	if failed != nil && r.Error != nil && r.Error.Kind == wire.KindStopped {
 		return nil, failed
 	}
 	return r, nil

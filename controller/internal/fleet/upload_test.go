@@ -139,7 +139,7 @@ func fileOf(t *testing.T, a *release.Archive) []byte {
 
 func TestUploadGoesOnWhereTheHostStands(t *testing.T) {
 	a := newArchive(t)
-	for _, offset := range []int64{0, 4096, a.Size()} {
+	for _, offset := range []int64{0, 4096, a.Size() - 1} {
 		var got bytes.Buffer
 		h := withUpload(fakeHost("a", receiver(offset, nil)), a, write(&got))
 		out := Run(context.Background(), []*Host{h}, options())
@@ -229,5 +229,30 @@ func TestUploadsAreBoundedApartFromForks(t *testing.T) {
 	}
 	if got := most.Load(); got > 2 {
 		t.Errorf("%d uploads at once, want at most 2", got)
+	}
+}
+
+// What an earlier run brought whole is not opened again: the agent goes on at
+// once, and the file may be gone by then.
+func TestWholeUploadIsNotSentAgain(t *testing.T) {
+	a := newArchive(t)
+	h := withUpload(fakeHost("a", receiver(a.Size(), nil)), a, func(context.Context, io.ReaderAt, int64, int64, func(int64)) error {
+		t.Error("an upload was begun")
+		return ErrNoUpload
+	})
+	if r := Run(context.Background(), []*Host{h}, options()).Results[0]; r.Status != wire.Changed || r.Error != nil {
+		t.Errorf("%+v", r.Report)
+	}
+}
+
+// An agent that succeeded had all it needs, however the upload's channel ended.
+func TestSuccessStandsAboveAFailedUpload(t *testing.T) {
+	a := newArchive(t)
+	h := withUpload(fakeHost("a", receiver(0, nil)), a, func(_ context.Context, _ io.ReaderAt, _, size int64, contiguous func(int64)) error {
+		contiguous(size)
+		return io.EOF
+	})
+	if r := Run(context.Background(), []*Host{h}, options()).Results[0]; r.Status != wire.Changed || r.Error != nil {
+		t.Errorf("%+v", r.Report)
 	}
 }
