@@ -84,3 +84,31 @@ func allOK() *fleet.Outcome {
 	}
 	return o
 }
+
+// Every host that did not end well is named for another try, for whatever
+// reason; where all are, the same command is that.
+func TestRetryNamesHosts(t *testing.T) {
+	outcome := func(statuses ...wire.Status) *fleet.Outcome {
+		o := &fleet.Outcome{Command: wire.Apply}
+		for i, s := range statuses {
+			r := fleet.Result{Host: string(rune('a' + i)), Report: wire.Report{Status: s}}
+			if s == wire.Failed {
+				r.Error = &wire.Error{Kind: wire.KindArchiveMissing, Message: "no archive"}
+			}
+			o.Results = append(o.Results, r)
+		}
+		return o
+	}
+	for _, tt := range []struct {
+		o    *fleet.Outcome
+		want string
+	}{
+		{outcome(wire.Changed, wire.Failed, wire.OK, wire.Unreachable, wire.Unmet), "b,d,e"},
+		{outcome(wire.Failed, wire.Failed), ""},
+		{outcome(wire.OK), ""},
+	} {
+		if got := again(tt.o); got != tt.want {
+			t.Errorf("--limit %q, want %q", got, tt.want)
+		}
+	}
+}
