@@ -81,7 +81,7 @@ func runAnsible(ctx context.Context, args []string, stdin io.Reader, stdout, std
 // ansibleTask does one Ansible task, whose arguments are in file or, if that
 // is "", on stdin. A module's exit code says nothing; its output says all.
 func ansibleTask(ctx context.Context, o serve.AnsibleOptions, file string, stdin io.Reader, stdout, stderr io.Writer) int {
-	o.Arguments, o.Out, o.Version = stdin, stdout, Version
+	o.Arguments, o.Out, o.Version, o.Fault = stdin, stdout, Version, fault.Hook()
 	if file != "" {
 		f, err := os.Open(file)
 		if err != nil {
@@ -100,7 +100,7 @@ func ansibleTask(ctx context.Context, o serve.AnsibleOptions, file string, stdin
 
 // runServe reads the flags of serve and serves one task.
 func runServe(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	o := serve.Options{In: stdin, Out: stdout, Version: Version, Silence: fault.Silence(serve.Silence), Fault: fault.Hook()}
+	o := serve.Options{In: stdin, Out: stdout, Version: Version, Fault: fault.Hook()}
 	flags := flag.NewFlagSet("gofleet-agent serve", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.Marker, "marker", "", "what Hello stands behind")

@@ -10,5 +10,4 @@ package fault
 //	hold     the name of the point at which it waits until the file is gone;
 //	         meanwhile there is a file "held"
 //	trace    if there, the names of the points are added to it
-//	silence  how long the agent bears silence, as "3s"
 const Dir = "/run/gofleet-fault"

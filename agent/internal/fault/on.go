@@ -55,11 +55,3 @@ func trace(point string) {
 	defer f.Close()
 	fmt.Fprintln(f, point)
 }
-
-// Silence is how long the agent bears hearing nothing.
-func Silence(usual time.Duration) time.Duration {
-	if d, err := time.ParseDuration(says("silence")); err == nil {
-		return d
-	}
-	return usual
-}

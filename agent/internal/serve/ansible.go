@@ -27,6 +27,8 @@ type AnsibleOptions struct {
 	LoginUID  int    // who may write the upload's file; -1 is not known
 	Program   string // the name of the module's file, where Ansible runs the agent itself
 	Version   string // gofleet's
+
+	Fault func(point string) // as in Options
 }
 
 // control is what the action plugin adds to a module's arguments, and what
@@ -356,7 +358,7 @@ func (r *ansibleRun) do(ctx context.Context) *wire.Report {
 	}
 	j := &job{
 		session: r.session, task: task, platform: r.platform, asks: r.action == wire.Apply,
-		options: Options{LoginUID: uid, Version: r.options.Version},
+		options: Options{LoginUID: uid, Version: r.options.Version, Fault: r.options.Fault},
 	}
 	report := j.run(ctx)
 	if r.action == wire.Apply && task.Release == nil && r.wants(j, report) {

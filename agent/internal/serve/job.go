@@ -153,6 +153,7 @@ func (j *job) locked(ctx context.Context, do func(context.Context) error) (err e
 	me := toolchain.Holder{PID: os.Getpid(), Run: j.task.Run, Controller: j.task.Controller, Since: time.Now()}
 	lock, err := j.store.Lock(ctx, me, patience, func(h toolchain.Holder) {
 		j.out.Write(wire.Event{Waiting: h.String()})
+		j.options.fault("waiting")
 	})
 	if err != nil {
 		return err

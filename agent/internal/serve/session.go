@@ -4,7 +4,6 @@
 package serve
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,8 +17,9 @@ import (
 	"github.com/gofleet/gofleet/agent/wire"
 )
 
-// Silence is how long an agent bears hearing nothing from its controller.
-const Silence = 60 * time.Second
+// silence is how long an agent bears hearing nothing from its controller,
+// which pings every ten seconds.
+const silence = 60 * time.Second
 
 // Options are those of one connection.
 type Options struct {
@@ -30,8 +30,7 @@ type Options struct {
 	Cached   bool
 	Version  string
 
-	Silence time.Duration      // how long to bear hearing nothing; 0 is the usual
-	Fault   func(point string) // if set, called between every two steps of a task; tests end the process there
+	Fault func(point string) // if set, called between every two steps of a task; tests end the process there
 }
 
 func (o Options) fault(point string) {
@@ -90,7 +89,7 @@ func Serve(ctx context.Context, o Options) error {
 	if err := s.hello(o.Out, o.Marker, hello); err != nil {
 		return err
 	}
-	go s.listen(cancel, cmp.Or(o.Silence, Silence))
+	go s.listen(cancel)
 
 	var task wire.Task
 	select {
@@ -109,7 +108,7 @@ func Serve(ctx context.Context, o Options) error {
 }
 
 // listen reads commands until the connection ends or is silent for too long.
-func (s *session) listen(cancel context.CancelCauseFunc, silence time.Duration) {
+func (s *session) listen(cancel context.CancelCauseFunc) {
 	watchdog := time.AfterFunc(silence, func() { cancel(errGone) })
 	defer watchdog.Stop()
 	for {

@@ -2,5 +2,5 @@
 // gofleet and real sshd, with power, networks, disks and processes failing at
 // chosen instants. After each fault the old Go works, nothing half made is
 // seen, no lock stays, and the next run succeeds without help and leaves no
-// file behind. Its tests have the build tag faults: `make faults` runs them.
+// file behind.
 package faults

@@ -1,4 +1,4 @@
-//go:build linux && faults
+//go:build linux
 
 package faults
 
@@ -8,50 +8,72 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/gofleet/gofleet/agent/wire"
 	"github.com/gofleet/gofleet/controller/e2e/faults/rig"
 	"github.com/gofleet/gofleet/controller/internal/lab"
 )
 
-// TestTwoControllers runs two at once: the second waits for the first, and
-// both succeed.
+// TestTwoControllers runs two at once: the second waits for the first on every
+// host. On one both succeed; on another the agent that has the lock is killed,
+// and the other one goes on; on the third the one that waits is killed.
 func TestTwoControllers(t *testing.T) {
 	needHosts(t)
+	t.Parallel()
 	a, b := toolchain(t, "1.26.90"), toolchain(t, "1.26.91")
-	w := world(t, named(1)...)
-	h := w.Host("h1")
-	check(t, h.Arm(map[string]string{"hold": "commit.synced"}))
+	w := world(t, lab.HostConfig{Name: "both"}, lab.HostConfig{Name: "holder"}, lab.HostConfig{Name: "waiter"})
+	for _, h := range w.Hosts() {
+		check(t, h.Arm(map[string]string{"hold": "commit.synced", "trace": ""}))
+	}
 	first, err := w.Start(t.Context(), rig.Want(a), "apply")
 	check(t, err)
-	check(t, h.Held(t.Context(), first))
-	second, err := w.Start(t.Context(), rig.Want(b), "apply", "-v")
+	each(t, w, func(_ int, h *rig.Host) error { return h.Held(t.Context(), first) })
+	second, err := w.Start(t.Context(), rig.Want(b), "apply")
 	check(t, err)
-	check(t, rig.Until(t.Context(), func() (bool, error) { return h.Agents() == 2, nil }))
-	check(t, h.Release())
+	each(t, w, func(_ int, h *rig.Host) error {
+		return rig.Until(t.Context(), func() (bool, error) {
+			points, err := h.Trace()
+			return slices.Contains(points, "waiting"), err
+		})
+	})
+	if !w.Host("holder").KillAgent(rig.Oldest) || !w.Host("waiter").KillAgent(rig.Newest) {
+		t.Fatal("there was no agent to kill")
+	}
+	for _, h := range w.Hosts() {
+		check(t, h.Release())
+	}
 	for i, r := range []*rig.Run{first, second} {
 		o, err := r.Wait()
 		check(t, err)
-		if r := o.Of("h1"); r.Status != "changed" {
-			t.Errorf("controller %d: %s", i+1, r)
+		for _, h := range w.Hosts() {
+			killed := h.Name == "holder" && i == 0 || h.Name == "waiter" && i == 1
+			if r := o.Of(h.Name); killed && (!rig.IsKind(r, wire.KindAgent) || !r.Error.Retryable) || !killed && r.Status != "changed" {
+				t.Errorf("controller %d: %s", i+1, r)
+			}
+			check(t, h.Gone(t.Context()))
 		}
 	}
-	wantCurrent(t, h, b)
+	wantCurrent(t, w.Host("both"), b)
+	wantCurrent(t, w.Host("holder"), b)
+	wantCurrent(t, w.Host("waiter"), a)
 	wantWhole(t, w, rig.Want(b), b)
 }
 
 // TestSilentNetwork cuts the network without a word, and brings it back when
-// the agent has given up: the lock has freed itself, for all that sshd's
-// session still stands.
+// the agent has given up, after its minute: the lock has freed itself, for all
+// that sshd's session still stands.
 func TestSilentNetwork(t *testing.T) {
 	needHosts(t)
+	t.Parallel()
 	a, b := toolchain(t, "1.26.90"), toolchain(t, "1.26.91")
 	w := world(t, named(1)...)
 	_, err := w.MustRun(t.Context(), rig.Want(a), "apply")
 	check(t, err)
 	h := w.Host("h1")
-	check(t, h.Arm(map[string]string{"hold": "receive.opened", "silence": "2s"}))
+	check(t, h.Arm(map[string]string{"hold": "receive.opened"}))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	run, err := w.Start(ctx, rig.Want(b), "apply")
@@ -60,9 +82,6 @@ func TestSilentNetwork(t *testing.T) {
 	check(t, h.CutNetwork(t.Context()))
 	check(t, h.Release())
 	check(t, h.Gone(t.Context()))
-	if err := h.Free(); err != nil {
-		t.Error(err)
-	}
 	wantCurrent(t, h, a)
 	check(t, h.RestoreNetwork(t.Context()))
 	wantWhole(t, w, rig.Want(b), b)
@@ -72,6 +91,7 @@ func TestSilentNetwork(t *testing.T) {
 // takes two logins at once: one changes it, seven find it done.
 func TestCrowd(t *testing.T) {
 	needHosts(t)
+	t.Parallel()
 	a := toolchain(t, "1.26.90")
 	w := world(t, lab.HostConfig{Name: "h1", MaxStartups: 2})
 	h := w.Host("h1")
@@ -80,7 +100,7 @@ func TestCrowd(t *testing.T) {
 		addresses[fmt.Sprintf("h1-%d", i)] = net.JoinHostPort(h.Addr, "22")
 	}
 	check(t, w.Inventory(addresses))
-	o, err := w.MustRun(t.Context(), rig.Want(a), "apply", "-T", "60")
+	o, err := w.MustRun(t.Context(), rig.Want(a), "apply")
 	check(t, err)
 	changed := 0
 	for i := range o.Hosts {
@@ -99,6 +119,7 @@ func TestCrowd(t *testing.T) {
 // with more than a packet's 256 KB it drops every client, ssh too.
 func TestBanner(t *testing.T) {
 	needHosts(t)
+	t.Parallel()
 	a := toolchain(t, "1.26.90")
 	megabyte := strings.Repeat(strings.Repeat("x", 99)+"\n", 10<<10)
 	w := world(t,
@@ -113,6 +134,7 @@ func TestBanner(t *testing.T) {
 // connection cut while the agent travels.
 func TestNoexec(t *testing.T) {
 	needHosts(t)
+	t.Parallel()
 	a := toolchain(t, "1.26.90")
 	w := world(t,
 		lab.HostConfig{Name: "run", Noexec: []string{"/run"}}, lab.HostConfig{Name: "tmp", Noexec: []string{"/tmp"}},
@@ -136,6 +158,7 @@ func TestNoexec(t *testing.T) {
 // which a place can be open. It is not used.
 func TestReplacedAgent(t *testing.T) {
 	needHosts(t)
+	t.Parallel()
 	a := toolchain(t, "1.26.90")
 	ways := []string{
 		`chmod 777 "$dir" && su -s /bin/sh plain -c "cd $dir && mv $agent old && cp /var/tmp/evil $agent"`,
@@ -172,6 +195,7 @@ func TestReplacedAgent(t *testing.T) {
 // cached is judged by content.
 func TestWrongClock(t *testing.T) {
 	needHosts(t)
+	t.Parallel()
 	small, large := toolchain(t, "1.26.90"), toolchain(t, "1.27.1")
 	w := world(t, lab.HostConfig{Name: "ahead"}, lab.HostConfig{Name: "behind"})
 	_, err := w.MustRun(t.Context(), rig.Want(small), "apply")

@@ -1,4 +1,4 @@
-//go:build linux && faults
+//go:build linux
 
 package faults
 
@@ -7,6 +7,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,6 +28,11 @@ func TestMain(m *testing.M) {
 	os.Exit(func() int {
 		if os.Geteuid() != 0 || testing.Short() {
 			return m.Run() // every test says why it is skipped
+		}
+		// Two tests wait for a minute, the others work meanwhile.
+		if err := flag.Set("test.parallel", strconv.Itoa(runtime.GOMAXPROCS(0)+2)); err != nil {
+			fmt.Fprintln(os.Stderr, "faults:", err)
+			return 1
 		}
 		dir, err := os.MkdirTemp("", "gofleet-faults-")
 		if err == nil {

@@ -1,4 +1,4 @@
-//go:build linux && faults
+//go:build linux
 
 package faults
 
@@ -20,9 +20,14 @@ import (
 // disk keeps what was synced and nothing else. The host boots, its Go is one of
 // the two, whole, and the next run succeeds.
 func TestPowerCut(t *testing.T) {
+	needHosts(t)
+	t.Parallel()
 	for _, j := range jobs(t) {
 		if j.name == "install" || j.name == "upgrade" || j.name == "repair" {
-			t.Run(j.name, func(t *testing.T) { powerCut(t, j) })
+			t.Run(j.name, func(t *testing.T) {
+				t.Parallel()
+				powerCut(t, j)
+			})
 		}
 	}
 }

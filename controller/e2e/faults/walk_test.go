@@ -1,9 +1,10 @@
-//go:build linux && faults
+//go:build linux
 
 package faults
 
 import (
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/gofleet/gofleet/agent/wire"
@@ -27,9 +28,11 @@ type job struct {
 
 func jobs(t *testing.T) []job {
 	a, b, c := toolchain(t, "1.26.90"), toolchain(t, "1.26.91"), toolchain(t, "1.26.92")
+	old := toolchain(t, "1.20.90") // its settings go to the deploy user's home
 	return []job{
 		{name: "install", want: a, has: []*rig.Toolchain{nil, a}, then: a},
 		{name: "upgrade", before: []*rig.Toolchain{a, b}, want: c, has: []*rig.Toolchain{b, c}, then: c},
+		{name: "downgrade", before: []*rig.Toolchain{a}, want: old, has: []*rig.Toolchain{a, old}, then: old},
 		{name: "repair", before: []*rig.Toolchain{a}, prepare: spoil, want: a, then: a},
 		{name: "unmanaged", prepare: unmanaged, want: a, then: a},
 		{name: "rollback", before: []*rig.Toolchain{a, b}, args: []string{"rollback"}, want: b, has: []*rig.Toolchain{a, b}, then: a},
@@ -55,8 +58,12 @@ func unmanaged(t *testing.T, h *rig.Host) {
 // succeeds without help and leaves nothing.
 func TestKilledAtEveryStep(t *testing.T) {
 	needHosts(t)
+	t.Parallel()
 	for _, j := range jobs(t) {
-		t.Run(j.name, func(t *testing.T) { walk(t, j) })
+		t.Run(j.name, func(t *testing.T) {
+			t.Parallel()
+			walk(t, j)
+		})
 	}
 }
 
@@ -68,6 +75,7 @@ func walk(t *testing.T, j job) {
 	if len(points) < 8 {
 		t.Fatalf("only these points: %q", points)
 	}
+	t.Logf("%d points", len(points))
 	w := world(t, named(len(points))...)
 	vars := prepare(t, w, j)
 	for i, h := range w.Hosts() {
@@ -80,16 +88,39 @@ func walk(t *testing.T, j job) {
 		if reported := points[i] == "reported"; !reported && (r.Status != "failed" || !rig.IsKind(r, wire.KindAgent) || !r.Error.Retryable) {
 			t.Errorf("killed at %s: %s", points[i], r)
 		}
-		if err := h.Free(); err != nil {
-			t.Errorf("killed at %s: %v", points[i], err)
-		}
+		check(t, h.Gone(t.Context()))
 		works(t, h, j, points[i])
 	}
 	again(t, w, vars, j)
+	if j.name == "downgrade" {
+		// What was written to the home is known as ours, wherever the run was cut.
+		wantWhole(t, w, rig.Want(j.before[0], w.Everything(0)), j.before[0])
+		for _, h := range w.Hosts() {
+			if err := w.Has(h, j.before[0], 0); err != nil {
+				t.Error(err)
+			}
+		}
+	}
 }
 
-// pointsOf does the job once, undisturbed, and gives the points that it came by.
+var (
+	pointsMu sync.Mutex
+	points   = map[string][]string{} // by the job's name
+)
+
+// pointsOf does the job once for all tests, undisturbed, and gives the points
+// that it came by.
 func pointsOf(t *testing.T, j job) []string {
+	t.Helper()
+	pointsMu.Lock()
+	defer pointsMu.Unlock()
+	if points[j.name] == nil {
+		points[j.name] = trace(t, j)
+	}
+	return points[j.name]
+}
+
+func trace(t *testing.T, j job) []string {
 	t.Helper()
 	w := world(t, named(1)...)
 	h := w.Host("h1")
@@ -97,9 +128,9 @@ func pointsOf(t *testing.T, j job) []string {
 	check(t, h.Arm(map[string]string{"trace": ""}))
 	_, err := w.MustRun(t.Context(), vars, j.args...)
 	check(t, err)
-	points, err := h.Trace()
+	came, err := h.Trace()
 	check(t, err)
-	return points
+	return came
 }
 
 func prepare(t *testing.T, w *rig.World, j job) rig.Vars {
@@ -137,6 +168,11 @@ func again(t *testing.T, w *rig.World, vars rig.Vars, j job) {
 	t.Helper()
 	if j.args[0] == "apply" {
 		wantWholeBy(t, w, vars, j.then, j.args)
+		for _, h := range w.Hosts() {
+			if err := w.Has(h, j.then, 0); err != nil {
+				t.Error(err)
+			}
+		}
 		return
 	}
 	for _, h := range w.Hosts() {

@@ -46,22 +46,31 @@ func (w *World) Hosts() []*Host {
 	return all
 }
 
-// process is one of this machine's.
-type process struct {
-	pid  int
-	args []string
-}
-
-func processes() []process {
-	names, err := os.ReadDir("/proc")
+// processes are those that a proc filesystem shows.
+func processes(proc string) []int {
+	names, err := os.ReadDir(proc)
 	if err != nil {
-		panic(err) // this is Linux
+		return nil // of a host that is gone
 	}
-	var all []process
+	var all []int
 	for _, name := range names {
 		if pid, err := strconv.Atoi(name.Name()); err == nil {
-			if args := arguments(pid); args != nil {
-				all = append(all, process{pid, args})
+			all = append(all, pid)
+		}
+	}
+	return all
+}
+
+// below are the processes that pid has started, directly or not, as far as
+// their parents live.
+func below(pid int) []int {
+	var all []int
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, file := range threads {
+		b, _ := os.ReadFile(file) // its end, and nobody's error
+		for _, word := range strings.Fields(string(b)) {
+			if child, err := strconv.Atoi(word); err == nil {
+				all = append(append(all, child), below(child)...)
 			}
 		}
 	}
@@ -69,8 +78,8 @@ func processes() []process {
 }
 
 // arguments are a process's, nil if it is gone.
-func arguments(pid int) []string {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+func arguments(proc string, pid int) []string {
+	b, err := os.ReadFile(fmt.Sprintf("%s/%d/cmdline", proc, pid))
 	if err != nil || len(b) == 0 {
 		return nil
 	}
@@ -84,13 +93,13 @@ func (h *Host) init() int {
 	is := func(args []string) bool {
 		return slices.Equal(args, []string{"gofleet-lab-init", h.world.Lab.Dir, h.Name})
 	}
-	if pid := h.world.inits[h.Name]; pid != 0 && is(arguments(pid)) {
+	if pid := h.world.inits[h.Name]; pid != 0 && is(arguments("/proc", pid)) {
 		return pid
 	}
-	for _, p := range processes() {
-		if is(p.args) {
-			h.world.inits[h.Name] = p.pid
-			return p.pid
+	for _, pid := range processes("/proc") {
+		if is(arguments("/proc", pid)) {
+			h.world.inits[h.Name] = pid
+			return pid
 		}
 	}
 	return 0
@@ -99,39 +108,43 @@ func (h *Host) init() int {
 // Path is where this machine finds a path of the running host.
 func (h *Host) Path(path string) string { return fmt.Sprintf("/proc/%d/root%s", h.init(), path) }
 
-// agents are the agent's processes on the host.
+// isAgent tells an agent's process by its arguments.
+func isAgent(args []string) bool {
+	return len(args) > 1 && (args[1] == "serve" && strings.Contains(args[0], "gofleet") || args[0] == module)
+}
+
+// agents are the agent's processes, as the host numbers them.
 func (h *Host) agents() []int {
-	init := h.init()
-	here, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", init))
-	if err != nil {
-		return nil
-	}
-	var found []int
-	for _, p := range processes() {
-		if len(p.args) < 2 || p.args[1] != "serve" || !strings.Contains(p.args[0], "gofleet") {
-			continue
-		}
-		if ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", p.pid)); err == nil && ns == here {
-			found = append(found, p.pid)
-		}
-	}
-	return found
+	proc := h.Path("/proc")
+	return slices.DeleteFunc(processes(proc), func(pid int) bool { return !isAgent(arguments(proc, pid)) })
 }
 
 // Agents is how many agents run on the host.
 func (h *Host) Agents() int { return len(h.agents()) }
 
-// KillAgent kills the agent at once; false if there is none.
-func (h *Host) KillAgent() bool {
-	killed := false
-	for _, pid := range h.agents() {
-		killed = syscall.Kill(pid, syscall.SIGKILL) == nil || killed
+// Which agent of several is meant.
+const (
+	Oldest = iota // the one that was started first
+	Newest
+)
+
+// KillAgent kills an agent at once; false if there is none.
+func (h *Host) KillAgent(which int) bool {
+	for h.Agents() > 0 {
+		// An agent whose parent is just ending stands under none for an instant.
+		found := slices.DeleteFunc(below(h.init()), func(pid int) bool { return !isAgent(arguments("/proc", pid)) })
+		slices.Sort(found)
+		if which == Newest {
+			slices.Reverse(found)
+		}
+		if len(found) > 0 && syscall.Kill(found[0], syscall.SIGKILL) == nil {
+			return true
+		}
 	}
-	return killed
+	return false
 }
 
-// Arm makes the agents of later runs act at points: kill, hold, trace,
-// silence; see agent/internal/fault. Without any, faults are over.
+// Arm makes the agents of later runs act at points: kill, hold, trace; see agent/internal/fault. Without any, faults are over.
 func (h *Host) Arm(files map[string]string) error {
 	dir := h.Path(faultDir)
 	if err := os.RemoveAll(dir); err != nil || len(files) == 0 {
@@ -180,9 +193,9 @@ func (h *Host) Held(ctx context.Context, r *Run) error {
 // Release lets a held agent go on.
 func (h *Host) Release() error { return os.Remove(h.Path(faultDir + "/hold")) }
 
-// Until polls what cannot be waited for, for two minutes at most.
+// Until polls what cannot be waited for, for five minutes at most.
 func Until(ctx context.Context, f func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -198,9 +211,23 @@ func Until(ctx context.Context, f func() (bool, error)) error {
 	}
 }
 
-// Gone waits until no agent runs on the host.
+// Gone waits until no agent runs on the host, and for the lock to be free: a
+// child of an agent that was killed holds it until it has come to its exec.
 func (h *Host) Gone(ctx context.Context) error {
-	return Until(ctx, func() (bool, error) { return len(h.agents()) == 0, nil })
+	if err := Until(ctx, func() (bool, error) { return len(h.agents()) == 0, nil }); err != nil {
+		return fmt.Errorf("%s: wait for the agent's end: %w", h.Name, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	var held error
+	err := Until(ctx, func() (bool, error) {
+		held = h.Free()
+		return held == nil, nil
+	})
+	if err != nil {
+		return held
+	}
+	return nil
 }
 
 // Current is the toolchain that the link leads to, proved file by file and by
@@ -220,10 +247,8 @@ func (h *Host) Current(ctx context.Context, known ...*Toolchain) (*Toolchain, er
 		return nil, fmt.Errorf("%s: %s leads to %s", h.Name, link, to)
 	}
 	t := known[i]
-	if t.files != nil {
-		if wrong := t.wrong(h.Path(dir)); wrong != "" {
-			return nil, fmt.Errorf("%s: %s leads to %s, which is not whole: %s", h.Name, link, to, wrong)
-		}
+	if wrong := t.wrong(h.Path(dir)); wrong != "" {
+		return nil, fmt.Errorf("%s: %s leads to %s, which is not whole: %s", h.Name, link, to, wrong)
 	}
 	out, err := h.Exec(ctx, link+"/bin/go", "version")
 	if err != nil {

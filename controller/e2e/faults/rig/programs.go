@@ -20,6 +20,7 @@ import (
 type Programs struct {
 	Dir     string // a scratch directory, the caller's
 	Gofleet string // carries agents built with the tag faultpoints
+	agent   string // the one that it carries for this machine
 	fakego  []byte // stands in for the go command
 }
 
@@ -45,6 +46,7 @@ func Build(ctx context.Context, repo, dir string) (*Programs, error) {
 		return nil
 	}
 	agent := "gofleet-agent-linux-" + runtime.GOARCH
+	p.agent = filepath.Join(agents, agent)
 	overlay := map[string]map[string]string{"Replace": {}}
 	for _, name := range []string{"index", agent + ".gz"} {
 		overlay["Replace"][filepath.Join(repo, "controller/internal/agents/bin", name)] = filepath.Join(embed, name)

@@ -10,10 +10,12 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -25,8 +27,11 @@ type Toolchain struct {
 	SHA256  string // of the archive; its pin, "" if other evidence speaks for it
 	Size    int64  // of the archive, compressed
 
-	files map[string][sha256.Size]byte // by path in the tree; nil if not known
+	files map[string][sha256.Size]byte // by path in the tree, without go.env, which is written anew
 }
+
+// old tells whether it reads no go.env, as releases before 1.21.
+func (t *Toolchain) old() bool { return strings.HasPrefix(t.Version, "1.20.") }
 
 // Shape says how large a toolchain is that Make makes.
 type Shape struct {
@@ -35,7 +40,8 @@ type Shape struct {
 }
 
 // Make makes the archive of a toolchain that is none: its go command answers
-// what gofleet asks. All of its content depends on version.
+// what gofleet asks. All of its content depends on version; one of 1.20 has no
+// go.env, so that its settings go to the deploy user's home.
 func (p *Programs) Make(version string, s Shape) (*Toolchain, error) {
 	head := bytes.Clone(p.fakego[:64])
 	head[56], head[57] = 0, 0 // a program without segments
@@ -55,6 +61,9 @@ func (p *Programs) Make(version string, s Shape) (*Toolchain, error) {
 		{tool + "link", 0o755, head},
 		{"src/cmd/main.go", 0o644, []byte("package main // of go" + version + "\n")},
 		{"src/runtime/proc.go", 0o644, []byte("package runtime // of go" + version + "\n")},
+	}
+	if t := (&Toolchain{Version: version}); t.old() {
+		entries = slices.DeleteFunc(entries, func(e entry) bool { return e.path == "go.env" })
 	}
 	seed := fnv.New64a()
 	fmt.Fprint(seed, version)
@@ -92,7 +101,7 @@ func (p *Programs) Make(version string, s Shape) (*Toolchain, error) {
 		}
 		t.files[e.path] = sha256.Sum256(e.body)
 	}
-	delete(t.files, "go.env") // is written anew
+	delete(t.files, "go.env")
 	if err := w.Close(); err != nil {
 		return nil, err
 	}
@@ -164,14 +173,50 @@ func Real(dir string) ([]*Toolchain, error) {
 	var all []*Toolchain
 	for _, f := range files {
 		version, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(f), "go"), suffix)
-		st, err := os.Stat(f)
-		if err != nil {
-			return nil, err
+		t := &Toolchain{Version: version, Dir: dir}
+		if err := t.read(f); err != nil {
+			return nil, fmt.Errorf("read %s: %w", f, err)
 		}
-		all = append(all, &Toolchain{Version: version, Dir: dir, Size: st.Size()})
+		all = append(all, t)
 	}
 	if len(all) < 2 {
 		return nil, fmt.Errorf("%s has %d releases for this machine, two are needed", dir, len(all))
 	}
 	return all, nil
+}
+
+// read takes size and files from an archive.
+func (t *Toolchain) read(archive string) error {
+	f, err := os.Open(archive)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	t.Size, t.files = st.Size(), map[string][sha256.Size]byte{}
+	gz, err := gzip.NewReader(f)
+	if err != nil {
+		return err
+	}
+	for r := tar.NewReader(gz); ; {
+		e, err := r.Next()
+		if err == io.EOF {
+			delete(t.files, "go.env")
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if e.Typeflag != tar.TypeReg {
+			continue
+		}
+		sum := sha256.New()
+		if _, err := io.Copy(sum, r); err != nil {
+			return err
+		}
+		t.files[strings.TrimPrefix(e.Name, "go/")] = [sha256.Size]byte(sum.Sum(nil))
+	}
 }

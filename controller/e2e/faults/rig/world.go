@@ -130,19 +130,27 @@ func (w *World) key(variant int) string {
 	return strings.TrimSpace(string(b))
 }
 
-// Has tells an error unless a host has exactly what a variant of Everything
-// gives to the deploy user.
-func (w *World) Has(h *Host, variant int) error {
+// Has tells an error unless a host with this toolchain has exactly what a
+// variant of Everything gives to the deploy user and to sessions.
+func (w *World) Has(h *Host, t *Toolchain, variant int) error {
+	userEnv, goEnv := "/home/deploy/.config/go/env", root+"/go"+t.Version+"/go.env"
+	if t.old() {
+		userEnv, goEnv = goEnv, userEnv
+	}
+	if _, err := os.Lstat(h.Path(userEnv)); err == nil {
+		return fmt.Errorf("%s: %s is there, with go%s", h.Name, userEnv, t.Version)
+	}
 	for path, want := range map[string]string{
 		"/home/deploy/.ssh/authorized_keys": w.key(variant) + "\n",
 		"/etc/profile.d/gofleet.sh":         []string{"debug", "info"}[variant],
 		"/etc/sudoers.d/gofleet-deploy":     []string{"/usr/bin/id", "/usr/bin/uptime"}[variant],
+		goEnv:                               []string{"\nGOPROXY=off\n", "\nGOPROXY=direct\n"}[variant],
 	} {
 		b, err := os.ReadFile(h.Path(path))
 		if err != nil {
 			return err
 		}
-		if got := string(b); got != want && !strings.Contains(got, want) || strings.Contains(path, "keys") && got != want {
+		if got := string(b); !strings.Contains("\n"+got, want) || strings.Contains(path, "keys") && got != want {
 			return fmt.Errorf("%s: %s is %q", h.Name, path, got)
 		}
 	}
@@ -163,7 +171,8 @@ func (w *World) Start(ctx context.Context, vars Vars, args ...string) (*Run, err
 	if err != nil {
 		return nil, err
 	}
-	args = append(args, "-i", w.inventory, "-e", string(b), "-o", "json")
+	// The machine may be so busy that a login takes long.
+	args = append(args, "-i", w.inventory, "-e", string(b), "-o", "json", "--timeout", "120")
 	r := &Run{cmd: exec.CommandContext(ctx, w.Gofleet, args...), ended: make(chan struct{})}
 	r.cmd.Dir = w.Dir
 	r.cmd.Env = []string{
@@ -263,14 +272,22 @@ func (w *World) MustRun(ctx context.Context, vars Vars, args ...string) (*Outcom
 	if err != nil {
 		return nil, err
 	}
+	if err := o.Err(); err != nil {
+		return o, fmt.Errorf("%s: %w", args[0], err)
+	}
+	return o, nil
+}
+
+// Err is an error of every host that did not end well.
+func (o *Outcome) Err() error {
 	var errs []error
 	for i := range o.Hosts {
 		if s := o.Hosts[i].Status; s != "ok" && s != "changed" {
-			errs = append(errs, fmt.Errorf("%s: %s", args[0], &o.Hosts[i]))
+			errs = append(errs, errors.New(o.Hosts[i].String()))
 		}
 	}
 	if len(errs) == 0 && o.Exit != 0 {
-		errs = append(errs, fmt.Errorf("%s ended with %d\n%s", args[0], o.Exit, o.Stderr))
+		errs = append(errs, fmt.Errorf("gofleet ended with %d\n%s", o.Exit, o.Stderr))
 	}
-	return o, errors.Join(errs...)
+	return errors.Join(errs...)
 }
