@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"syscall"
 	"time"
 
@@ -26,7 +27,7 @@ func (d *drill) drill(ctx context.Context, w *rig.World) (*figures, error) {
 			n++
 		}
 		v := &victim{
-			drill: d, world: w, host: h, figures: f, median: map[string]time.Duration{},
+			drill: d, world: w, host: h, figures: f, spans: map[string][]time.Duration{},
 			rand: rand.New(rand.NewPCG(d.seed, uint64(i))),
 		}
 		g.Go(func() error { return v.suffer(ctx, n) })
@@ -42,34 +43,17 @@ type victim struct {
 	figures *figures
 	rand    *rand.Rand
 
-	now, before *rig.Toolchain           // what the host has, and had
-	median      map[string]time.Duration // how long a job takes about
-}
-
-// job is one thing that a run does.
-type job struct {
-	name string
-	args []string
-	want *rig.Toolchain // what the host has when it is done
-	// prepare changes the host behind gofleet's back.
-	prepare func(ctx context.Context) error
-	// variant of the deploy user and the environment.
-	variant int
-	// broken: until the job is done, the host's toolchain is not whole.
-	broken bool
+	has   state
+	spans map[string][]time.Duration // how long a job's controller and agent lived, the last times
 }
 
 func (v *victim) suffer(ctx context.Context, kills int) error {
-	v.now = v.small[0]
-	if err := v.whole(ctx, job{name: "install", args: []string{"apply"}, want: v.now}); err != nil {
-		return err
-	}
 	for done := 0; done < kills; {
 		j := v.choose()
-		j.variant = v.rand.IntN(2)
+		before := v.has
 		hit, err := v.kill(ctx, j)
 		if err != nil {
-			return fmt.Errorf("%s, %s to go%s: %w", v.host.Name, j.name, j.want.Version, err)
+			return fmt.Errorf("%s, %s of a host with %s, to %s: %w", v.host.Name, j.name, before, state{now: j.want}, err)
 		}
 		if hit {
 			done++
@@ -78,35 +62,12 @@ func (v *victim) suffer(ctx context.Context, kills int) error {
 	return nil
 }
 
-// choose draws the next job.
-func (v *victim) choose() job {
-	upgrade := func(from []*rig.Toolchain, name string) job {
-		for {
-			if t := from[v.rand.IntN(len(from))]; t != v.now {
-				return job{name: name, args: []string{"apply"}, want: t}
-			}
-		}
-	}
-	switch n := v.rand.IntN(20); {
-	case n < 2 && len(v.large) > 0:
-		return upgrade(v.large, "upgrade to a real Go")
-	case n < 4 && v.before != nil:
-		return job{name: "rollback", args: []string{"rollback"}, want: v.before}
-	case n < 7:
-		return job{name: "repair", args: []string{"apply"}, want: v.now, broken: true, prepare: func(ctx context.Context) error {
-			_, err := v.host.Exec(ctx, "sh", "-c", "cd -P /usr/local/go && echo altered > bin/gofmt")
-			return err
-		}}
-	}
-	return upgrade(v.small, "upgrade")
-}
-
 // kill cuts a job, looks at the host, and does the job again, whole. It tells
 // whether somebody was there to be killed.
 func (v *victim) kill(ctx context.Context, j job) (bool, error) {
 	if j.prepare != nil {
 		if err := j.prepare(ctx); err != nil {
-			return false, err
+			return false, fmt.Errorf("prepare: %w", err)
 		}
 	}
 	begun := time.Now()
@@ -124,48 +85,116 @@ func (v *victim) kill(ctx context.Context, j job) (bool, error) {
 	return what != "", nil
 }
 
-// cut starts a job and kills the controller or the agent at an instant within
-// the time that the job takes about. It tells which; "" if there was nobody.
+// running is a job at work.
+type running struct {
+	run   *rig.Run // nil: there is no controller
+	ended <-chan struct{}
+}
+
+func (v *victim) start(ctx context.Context, j job) (*running, error) {
+	if j.args == nil {
+		if err := v.host.StartAbsent(ctx); err != nil {
+			return nil, err
+		}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			v.host.AbsentEnded(ctx) // what stays is seen by look
+		}()
+		return &running{ended: ended}, nil
+	}
+	r, err := v.world.Start(ctx, v.vars(j), slices.Concat(j.args, []string{"-l", v.host.Name})...)
+	if err != nil {
+		return nil, err
+	}
+	return &running{run: r, ended: r.Ended()}, nil
+}
+
+func (v *victim) vars(j job) rig.Vars { return rig.Want(j.want, v.world.Everything(j.variant)) }
+
+// cut starts a job and kills its controller or its agent at an instant of the
+// life of either, which are about as long as they were the last times. It
+// tells which was killed, and when; "" if there was nobody any more.
 func (v *victim) cut(ctx context.Context, j job) (what string, at time.Duration, err error) {
-	r, err := v.world.Start(ctx, rig.Want(j.want, v.world.Everything(j.variant)), append(j.args, "-l", v.host.Name)...)
+	r, err := v.start(ctx, j)
 	if err != nil {
 		return "", 0, err
 	}
-	at = time.Duration(v.rand.Float64() * float64(cmp.Or(v.median[j.name], time.Second)))
-	what = []string{"agent", "controller"}[v.rand.IntN(2)]
+	what = "agent"
+	if r.run != nil && v.rand.IntN(2) == 0 {
+		what = "controller"
+	} else {
+		v.await(ctx, r, true)
+	}
+	at = time.Duration(v.rand.Float64() * float64(v.span(j, what)))
+	begun := time.Now()
 	select {
 	case <-time.After(at):
-	case <-r.Ended():
+	case <-r.ended:
 	case <-ctx.Done():
 	}
+	hit := what
 	select {
-	case <-r.Ended():
-		what = ""
-		v.learn(j.name, at)
+	case <-r.ended:
+		hit = ""
 	default:
 		if what == "controller" {
-			err = r.Signal(syscall.SIGKILL)
-		} else if !v.host.KillAgent() {
-			what = ""
+			err = r.run.Signal(syscall.SIGKILL)
+		} else if !v.host.KillAgent(rig.Oldest) {
+			hit = ""
 		}
 	}
-	o, werr := r.Wait()
-	if werr == nil && o.Exit >= 0 && what == "controller" {
-		what = "" // it had just ended
+	if hit == "" {
+		v.learn(j, what, time.Since(begun))
 	}
-	return what, at, errors.Join(err, werr, v.host.Gone(ctx))
+	if r.run != nil {
+		o, werr := r.run.Wait()
+		if werr == nil && o.Exit >= 0 && what == "controller" {
+			hit = "" // it had just ended
+		}
+		err = errors.Join(err, werr)
+	}
+	return hit, at, errors.Join(err, v.host.Gone(ctx))
 }
 
-// learn notes how long a job takes about.
-func (v *victim) learn(name string, d time.Duration) {
-	if old := v.median[name]; old != 0 {
-		d = (3*old + d) / 4
+// await returns when the job's agent is there, or gone, or the job has ended.
+func (v *victim) await(ctx context.Context, r *running, there bool) {
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for v.host.Agents() > 0 != there {
+		select {
+		case <-r.ended:
+			return
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
 	}
-	v.median[name] = d
+}
+
+// remembered is how many lives are remembered of each kind.
+const remembered = 5
+
+// learn notes how long a job's controller or agent lived.
+func (v *victim) learn(j job, what string, d time.Duration) {
+	key := j.name + " " + what
+	v.spans[key] = append(v.spans[key], d)
+	if over := len(v.spans[key]) - remembered; over > 0 {
+		v.spans[key] = v.spans[key][over:]
+	}
+}
+
+// span is the shortest of these lives.
+func (v *victim) span(j job, what string) time.Duration {
+	if all := v.spans[j.name+" "+what]; len(all) > 0 {
+		return slices.Min(all)
+	}
+	return 300 * time.Millisecond
 }
 
 // look judges what a kill left: the lock free, and a Go that works and is
-// whole, the old one or the new one.
+// whole, the old one or the new one; none only where there was or would be
+// none.
 func (v *victim) look(ctx context.Context, j job) error {
 	if err := v.host.Free(); err != nil {
 		return err
@@ -174,42 +203,64 @@ func (v *victim) look(ctx context.Context, j job) error {
 		_, err := v.host.Exec(ctx, "/usr/local/go/bin/go", "version")
 		return err
 	}
-	_, err := v.host.Current(ctx, v.now, j.want)
+	known := slices.DeleteFunc([]*rig.Toolchain{v.has.now, j.want}, func(t *rig.Toolchain) bool { return t == nil })
+	got, err := v.host.Current(ctx, known...)
+	if err == nil && got == nil && v.has.now != nil && j.want != nil {
+		err = fmt.Errorf("%s has no Go any more", v.host.Name)
+	}
 	return err
 }
 
 // whole does a job to its end, and wants the host to be as it should be.
 func (v *victim) whole(ctx context.Context, j job) error {
-	begun := time.Now()
-	// A rollback that was done before it was killed must not go further back.
-	args := j.args
+	again := j
 	if j.name == "rollback" {
-		args = []string{"rollback", "--to", j.want.Version}
+		// One that was done before it was killed must not go further back.
+		again.args = []string{"rollback", "--to", j.want.Version}
 	}
-	if _, err := v.world.MustRun(ctx, rig.Want(j.want, v.world.Everything(j.variant)), append(args, "-l", v.host.Name)...); err != nil {
+	if err := v.finish(ctx, again); err != nil {
 		return fmt.Errorf("the next run: %w", err)
 	}
-	v.learn(j.name, time.Since(begun))
-	if err := v.host.Gone(ctx); err != nil {
-		return err
-	}
-	if got, err := v.host.Current(ctx, j.want); err != nil || got != j.want {
-		return fmt.Errorf("after the next run: %v, %w", got, err)
-	}
-	if err := v.host.Clean(); err != nil {
+	if err := v.right(ctx, j); err != nil {
 		return fmt.Errorf("after the next run: %w", err)
 	}
-	if j.name != "rollback" { // which is about toolchains and the environment only
-		if err := v.world.Has(v.host, j.variant); err != nil {
-			return fmt.Errorf("after the next run: %w", err)
-		}
-	}
-	switch {
-	case j.name == "rollback":
-		v.before = nil
-	case j.want != v.now:
-		v.before = v.now
-	}
-	v.now = j.want
+	v.has = v.has.done(j)
 	return nil
+}
+
+// finish does a job undisturbed.
+func (v *victim) finish(ctx context.Context, j job) error {
+	begun := time.Now()
+	r, err := v.start(ctx, j)
+	if err != nil {
+		return err
+	}
+	if r.run == nil {
+		defer func() { v.learn(j, "agent", time.Since(begun)) }()
+		return v.host.Absent(ctx)
+	}
+	v.await(ctx, r, true)
+	agent := time.Now()
+	v.await(ctx, r, false)
+	v.learn(j, "agent", time.Since(agent))
+	o, err := r.run.Wait()
+	v.learn(j, "controller", time.Since(begun))
+	if err != nil {
+		return err
+	}
+	return errors.Join(o.Err(), v.host.Gone(ctx))
+}
+
+// right judges a host on which a job was done.
+func (v *victim) right(ctx context.Context, j job) error {
+	if j.want == nil {
+		return v.host.Bare()
+	}
+	if got, err := v.host.Current(ctx, j.want); err != nil || got != j.want {
+		return fmt.Errorf("%s has %s: %w", v.host.Name, state{now: got}, err)
+	}
+	if err := v.host.Clean(); err != nil {
+		return err
+	}
+	return v.world.Has(v.host, j.want, j.variant)
 }

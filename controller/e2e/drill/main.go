@@ -31,7 +31,7 @@ func main() {
 	flag.IntVar(&d.kills, "kills", 500, "kills, all in all")
 	flag.Uint64Var(&d.seed, "seed", uint64(time.Now().Unix()), "what the kills are drawn from")
 	flag.IntVar(&d.hosts, "hosts", 4, "hosts, each drilled on its own")
-	flag.StringVar(&d.real, "real", "", "directory with two real releases; one kill in ten then hits an install of one")
+	flag.StringVar(&d.dir, "real", "", "directory with two or more real releases, to be installed instead of small ones")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -44,10 +44,10 @@ func main() {
 type drill struct {
 	kills, hosts int
 	seed         uint64
-	real         string
+	dir          string // of real releases
 
-	small []*rig.Toolchain // at least three, so that each upgrade is an install
-	large []*rig.Toolchain // real ones
+	real  []*rig.Toolchain
+	small []*rig.Toolchain // more than a host keeps, so that most upgrades install
 }
 
 func (d *drill) run(ctx context.Context) error {
@@ -60,15 +60,16 @@ func (d *drill) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for i := range 4 {
-		t, err := programs.Make(fmt.Sprintf("1.26.%d", 90+i), rig.Shape{Files: 60, Noise: 2 << 20})
+	// One of them is so old that its settings go to the deploy user's home.
+	for _, version := range []string{"1.20.90", "1.26.90", "1.26.91", "1.26.92"} {
+		t, err := programs.Make(version, rig.Shape{Files: 60, Noise: 2 << 20})
 		if err != nil {
 			return err
 		}
 		d.small = append(d.small, t)
 	}
-	if d.real != "" {
-		if d.large, err = rig.Real(d.real); err != nil {
+	if d.dir != "" {
+		if d.real, err = rig.Real(d.dir); err != nil {
 			return err
 		}
 	}
