@@ -10,7 +10,7 @@ import (
 )
 
 // Protocol is the number that Hello carries. It changes with any message.
-const Protocol = 1
+const Protocol = 2
 
 // Hello is the first thing an agent says, on a line of its own behind the
 // random marker that it was started with.
@@ -51,6 +51,7 @@ type Task struct {
 	Spec       spec.Spec `json:"spec"`
 	Release    *Release  `json:"release,omitempty"` // nil: the controller has no archive for this platform
 	Missing    string    `json:"missing,omitempty"` // why Release is nil, for the error if it is needed
+	Compare    bool      `json:"compare,omitempty"` // what Release holds may be asked for, and then a part of it
 }
 
 // Release is the verified archive that the controller offers.
@@ -78,13 +79,18 @@ const (
 	Zstd = "zstd"
 )
 
-// Transfer is what travels: the archive itself or its zstd form. It is sent
-// when an agent wants it, so that a run in which no host does makes no zstd.
+// Transfer is what travels: the archive itself, its zstd form, or a difference.
+// It is sent when an agent wants it, so that a run in which no host does makes
+// no zstd.
 type Transfer struct {
 	Encoding  string `json:"encoding"`
 	SHA256    string `json:"sha256"` // of all the bytes that travel
 	Size      int64  `json:"size"`
 	ChunkSize int64  `json:"chunk_size"`
+	// Difference is set for a stream of those files' contents alone that
+	// Event.Lacks named: one after the other in the manifest's order, with
+	// nothing in between.
+	Difference bool `json:"difference,omitempty"`
 	// Manifest is the tree manifest, packed; Tree.SHA256 proves it. Without it
 	// the host hashes every file to make its own.
 	Manifest []byte   `json:"manifest,omitempty"`
@@ -93,22 +99,27 @@ type Transfer struct {
 
 // Command is a message from the controller. Exactly one field is set.
 type Command struct {
-	Task *Task     `json:"task,omitempty"`
-	Send *Transfer `json:"send,omitempty"` // the answer to Event.Want: what will travel
-	Have *int64    `json:"have,omitempty"` // SFTP: the upload is contiguous up to here
-	Data *int64    `json:"data,omitempty"` // this many raw bytes follow, at most MaxData, to be appended to the upload
-	Ping bool      `json:"ping,omitempty"`
-	Stop bool      `json:"stop,omitempty"` // abandon, unless a switch has begun
+	Task     *Task     `json:"task,omitempty"`
+	Manifest []byte    `json:"manifest,omitempty"` // the answer to Event.Compare: the tree manifest, packed
+	Send     *Transfer `json:"send,omitempty"`     // the answer to Event.Want and Event.Lacks: what will travel
+	Have     *int64    `json:"have,omitempty"`     // SFTP: the upload is contiguous up to here
+	Data     *int64    `json:"data,omitempty"`     // this many raw bytes follow, at most MaxData, to be appended to the upload
+	Ping     bool      `json:"ping,omitempty"`
+	Stop     bool      `json:"stop,omitempty"` // abandon, unless a switch has begun
 }
 
 // Event is a message from the agent. Exactly one field is set.
 type Event struct {
-	Phase    string  `json:"phase,omitempty"`   // check, wait, receive, account, verify, switch, environment, ...
-	Waiting  string  `json:"waiting,omitempty"` // the lock is held by: who
-	Want     bool    `json:"want,omitempty"`    // the archive is needed: answer with Command.Send
-	Need     *Need   `json:"need,omitempty"`
-	Received int64   `json:"received,omitempty"` // bytes of the transfer that are hashed and extracted
-	Report   *Report `json:"report,omitempty"`   // last
+	Phase   string `json:"phase,omitempty"`   // check, wait, receive, account, verify, switch, environment, ...
+	Waiting string `json:"waiting,omitempty"` // the lock is held by: who
+	Compare bool   `json:"compare,omitempty"` // something of the release may be here: answer with Command.Manifest
+	Want    bool   `json:"want,omitempty"`    // the archive is needed: answer with Command.Send
+	// Lacks is Want of some files only: ranges of entries of the tree manifest,
+	// each its first and their number. The answer may still be all of it.
+	Lacks    [][2]int `json:"lacks,omitempty"`
+	Need     *Need    `json:"need,omitempty"`
+	Received int64    `json:"received,omitempty"` // bytes of the transfer that are hashed and extracted
+	Report   *Report  `json:"report,omitempty"`   // last
 }
 
 // Need asks for the bytes of the Transfer from Offset on. Path is an

@@ -82,6 +82,13 @@ func (p *planner) goEnv(s *spec.Spec, target string) error {
 	return err
 }
 
+// ShippedGoEnv takes back what was written into a go.env, as far as that can be
+// known: the caller has a sum of what was shipped.
+func ShippedGoEnv(content []byte) []byte {
+	shipped, _ := shippedText(string(content))
+	return []byte(shipped)
+}
+
 // goEnvText is shipped with the lines of env's names as comments, then env. In
 // a go.env the first of two equal names would win.
 func goEnvText(shipped string, env map[string]string) string {

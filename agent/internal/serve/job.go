@@ -20,6 +20,7 @@ import (
 	"github.com/gofleet/gofleet/agent/internal/toolchain"
 	"github.com/gofleet/gofleet/agent/policy"
 	"github.com/gofleet/gofleet/agent/spec"
+	"github.com/gofleet/gofleet/agent/tree"
 	"github.com/gofleet/gofleet/agent/wire"
 )
 
@@ -35,6 +36,7 @@ type job struct {
 	asks     bool // a task without a release gets one when it asks for it
 
 	store    *toolchain.Store
+	tree     tree.Manifest // of the release, once it is known
 	state    *toolchain.State
 	record   *record.Record
 	begun    []byte // the record when the job began, for taking back

@@ -63,6 +63,7 @@ type session struct {
 	in    *wire.Reader
 	out   events
 	tasks chan wire.Task
+	trees chan []byte // tree manifests, packed
 	sends chan wire.Transfer
 
 	mu   sync.Mutex
@@ -80,7 +81,7 @@ func Serve(ctx context.Context, o Options) error {
 	}
 	s := &session{
 		in: wire.NewReader(o.In, wire.MaxLine), out: wire.NewWriter(o.Out),
-		tasks: make(chan wire.Task, 1), sends: make(chan wire.Transfer, 1),
+		tasks: make(chan wire.Task, 1), trees: make(chan []byte, 1), sends: make(chan wire.Transfer, 1),
 	}
 	hello := wire.Hello{
 		Protocol: wire.Protocol, Agent: o.Version, Platform: platform, PID: os.Getpid(),
@@ -138,6 +139,13 @@ func (s *session) command(c wire.Command, cancel context.CancelCauseFunc) error 
 			return nil
 		default:
 			return errors.New("a second task came")
+		}
+	case c.Manifest != nil:
+		select {
+		case s.trees <- c.Manifest:
+			return nil
+		default:
+			return errors.New("a second tree manifest came")
 		}
 	case c.Send != nil:
 		select {

@@ -30,7 +30,7 @@ func benchmarkExtract(b *testing.B, path string) {
 	var cpu time.Duration
 	for b.Loop() {
 		b.StopTimer()
-		u, err := s.Receive(context.Background(), a.release, a.transfer, os.Getuid())
+		u, err := s.Receive(context.Background(), a.release, a.transfer, nil, os.Getuid())
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -35,7 +35,8 @@ type Staged struct {
 	Dir     string // the future GOROOT
 	Release wire.Release
 	tree    tree.Manifest
-	upload  *Upload
+	store   *Store
+	top     string // what is to be removed with it
 }
 
 // Discard removes the staged tree. There may be none.
@@ -43,7 +44,7 @@ func (st *Staged) Discard() error {
 	if st == nil {
 		return nil
 	}
-	return hostError(st.upload.discard())
+	return hostError(st.store.discard(st.top))
 }
 
 // Extract hashes and extracts the upload behind its growth and returns when
@@ -87,10 +88,11 @@ func (u *Upload) orFull(err error) error {
 
 func (u *Upload) extract(received func(int64)) (*Staged, error) {
 	dir := filepath.Join(u.dir, treeName)
-	x, err := newExtractor(dir)
+	t, err := u.treeDir(dir)
 	if err != nil {
 		return nil, err
 	}
+	x := newExtractor(t)
 	defer x.close()
 	u.store.fault("extract.made")
 
@@ -101,7 +103,7 @@ func (u *Upload) extract(received func(int64)) (*Staged, error) {
 		if received != nil && entries%256 == 0 {
 			received(source.done.Load())
 		}
-		if entries == (u.release.Tree.Files+u.release.Tree.Dirs)/2 {
+		if entries == u.entries()/2+1 {
 			u.store.fault("extract.half")
 		}
 	}
@@ -125,7 +127,24 @@ func (u *Upload) extract(received func(int64)) (*Staged, error) {
 		return nil, fmt.Errorf("remove the upload: %w", err)
 	}
 	u.store.fault("extract.done")
-	return &Staged{Dir: dir, Release: u.release, tree: m, upload: u}, nil
+	return &Staged{Dir: dir, Release: u.release, tree: m, store: u.store, top: u.dir}, nil
+}
+
+// treeDir is where the archive is extracted to: a new directory, or the tree
+// of which a difference is the rest.
+func (u *Upload) treeDir(dir string) (*treeDir, error) {
+	if u.transfer.Difference {
+		return openTree(dir)
+	}
+	return makeTree(dir)
+}
+
+// entries is how many are expected.
+func (u *Upload) entries() int {
+	if u.transfer.Difference {
+		return len(u.gathered.lacks)
+	}
+	return u.release.Tree.Files + u.release.Tree.Dirs
 }
 
 // read extracts the archive through visit. The transfer's sha256 proves all of
@@ -133,6 +152,9 @@ func (u *Upload) extract(received func(int64)) (*Staged, error) {
 // where the tree manifest came along, proved by its sum, no file is hashed
 // again: that would take longer than all the rest.
 func (u *Upload) read(stream io.Reader, visit func(tree.Entry, io.Reader) error) (tree.Manifest, error) {
+	if g := u.gathered; u.transfer.Difference {
+		return g.tree, tree.ReadDifference(stream, g.tree, g.lacks, visit)
+	}
 	if len(u.transfer.Manifest) == 0 || u.release.Tree == (wire.Tree{}) {
 		limits := tree.LimitsOf(u.release.Tree)
 		if u.release.Tree == (wire.Tree{}) {
@@ -140,15 +162,25 @@ func (u *Upload) read(stream io.Reader, visit func(tree.Entry, io.Reader) error)
 		}
 		return tree.Read(stream, limits, visit)
 	}
-	m, err := tree.Unpack(u.transfer.Manifest)
+	m, err := UnpackManifest(u.transfer.Manifest, u.release.Tree)
 	if err != nil {
 		return nil, err
 	}
-	if m.Sum() != u.release.Tree.SHA256 {
-		return nil, wire.NewError(wire.KindArchiveCorrupt,
-			fmt.Errorf("tree manifest has sha256 %s, not %s", m.Sum(), u.release.Tree.SHA256), "")
-	}
 	return m, tree.ReadKnown(stream, m, visit)
+}
+
+// UnpackManifest reads a tree manifest that came along, and proves that it is
+// the one that was promised.
+func UnpackManifest(packed []byte, want wire.Tree) (tree.Manifest, error) {
+	m, err := tree.Unpack(packed)
+	if err != nil {
+		return nil, err
+	}
+	if sum := m.Sum(); sum != want.SHA256 {
+		return nil, wire.NewError(wire.KindArchiveCorrupt,
+			fmt.Errorf("tree manifest has sha256 %s, not %s", sum, want.SHA256), "")
+	}
+	return m, nil
 }
 
 // check compares what came with what was promised. source has been read to
@@ -183,13 +215,9 @@ func (u *Upload) check(source *follower, m tree.Manifest, dir string) error {
 	return nil
 }
 
-// extractor writes a tree that nobody else can reach yet, so that paths, which
-// tree.Read has found clean, can be opened whole, relative to its root.
-// Modification times stay what writing makes them: the go command judges
-// GOROOT by content, and it saves a system call a file.
+// extractor writes files into a tree, small ones in goroutines of their own.
 type extractor struct {
-	root     int // directory
-	umask    uint32
+	*treeDir
 	jobs     chan job
 	free     chan []byte
 	wg       sync.WaitGroup
@@ -207,42 +235,16 @@ type job struct {
 	n    int
 }
 
-func newExtractor(dir string) (*extractor, error) {
-	if err := os.RemoveAll(dir); err != nil {
-		return nil, err
-	}
-	if err := makeDir(dir, 0o700); err != nil {
-		return nil, err
-	}
-	root, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", dir, err)
-	}
-	x := &extractor{root: root, jobs: make(chan job, smallBuffers), free: make(chan []byte, smallBuffers)}
-	if x.umask, err = x.masked(); err != nil {
-		unix.Close(root)
-		return nil, fmt.Errorf("make a file in %s: %w", dir, err)
-	}
+// newExtractor takes t over.
+func newExtractor(t *treeDir) *extractor {
+	x := &extractor{treeDir: t, jobs: make(chan job, smallBuffers), free: make(chan []byte, smallBuffers)}
 	for range smallBuffers {
 		x.free <- make([]byte, smallFile)
 	}
 	for range writers {
 		x.wg.Go(x.write)
 	}
-	return x, nil
-}
-
-// masked finds which mode bits new files do not get here, be it for the umask
-// or for a default ACL.
-func (x *extractor) masked() (uint32, error) {
-	const probe = ".probe"
-	fd, err := unix.Openat(x.root, probe, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o777)
-	if err != nil {
-		return 0, err
-	}
-	var st unix.Stat_t
-	err = errors.Join(unix.Fstat(fd, &st), unix.Close(fd), unix.Unlinkat(x.root, probe, 0))
-	return 0o777 &^ st.Mode, err
+	return x
 }
 
 // visit is called by tree.Read for every entry.
@@ -266,19 +268,6 @@ func (x *extractor) visit(e tree.Entry, content io.Reader) error {
 		return err
 	}
 	x.jobs <- job{path: e.Path, mode: uint32(e.Mode), buf: buf, n: n}
-	return nil
-}
-
-// mkdir is done by the reader itself: a file's directory is there before the
-// file comes.
-func (x *extractor) mkdir(path string) error {
-	err := unix.Mkdirat(x.root, path, 0o755)
-	if err == nil && x.umask&0o755 != 0 {
-		err = unix.Fchmodat(x.root, path, 0o755, 0)
-	}
-	if err != nil {
-		return &os.PathError{Op: "mkdir", Path: path, Err: err}
-	}
 	return nil
 }
 
@@ -306,20 +295,6 @@ func (x *extractor) large(e tree.Entry, content io.Reader, buf []byte) error {
 		return &os.PathError{Op: "close", Path: e.Path, Err: err}
 	}
 	return nil
-}
-
-func (x *extractor) create(path string, mode uint32) (int, error) {
-	fd, err := unix.Openat(x.root, path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
-	if err != nil {
-		return -1, &os.PathError{Op: "create", Path: path, Err: err}
-	}
-	if x.umask&mode != 0 {
-		if err := unix.Fchmod(fd, mode); err != nil {
-			unix.Close(fd)
-			return -1, &os.PathError{Op: "chmod", Path: path, Err: err}
-		}
-	}
-	return fd, nil
 }
 
 // write is the goroutine that writes small files. After a failure it only
@@ -350,20 +325,6 @@ func (x *extractor) writeSmall(j job) error {
 	return nil
 }
 
-func writeFull(fd int, p []byte) error {
-	for len(p) > 0 {
-		n, err := unix.Write(fd, p)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		p = p[n:]
-	}
-	return nil
-}
-
 func (x *extractor) fail(err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -390,5 +351,5 @@ func (x *extractor) wait() error {
 
 func (x *extractor) close() {
 	x.wait()
-	unix.Close(x.root)
+	x.treeDir.close()
 }

@@ -5,6 +5,7 @@ package toolchain
 func FaultPoints() []string {
 	return []string{
 		"sweep.completed",
+		"gather.made", "gather.half", "gather.done",
 		"receive.staged", "receive.opened",
 		"extract.made", "extract.half", "extract.done",
 		"commit.prepared", "commit.renamed", "commit.synced", "commit.recorded",

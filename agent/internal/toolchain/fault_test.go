@@ -81,6 +81,39 @@ func drifted(t *testing.T, s *Store) {
 	writeFile(t, filepath.Join(s.Dir("1.1"), "src/extra.go"), "package extra")
 }
 
+// alikeTree is a release that has most in common with its neighbours.
+func alikeTree(version string) map[string]string {
+	files := smallTree("1.0")
+	own := smallTree(version)
+	for _, path := range []string{"VERSION", "bin/go", "src/p1/p.go", "src/p7/p.go"} {
+		files[path] = own[path]
+	}
+	files["src/only"+version+"/x.go"] = "package only"
+	return files
+}
+
+func preparedAlike(versions ...string) func(*testing.T, *Store) {
+	return func(t *testing.T, s *Store) {
+		for _, v := range versions {
+			mustApply(t, s, pack(t, v, alikeTree(v)))
+		}
+	}
+}
+
+func driftedAlike(t *testing.T, s *Store) {
+	preparedAlike("1.1")(t, s)
+	writeFile(t, filepath.Join(s.Dir("1.1"), "bin/gofmt"), "altered")
+	writeFile(t, filepath.Join(s.Dir("1.1"), "src/extra.go"), "package extra")
+}
+
+// applyAlike installs by difference.
+func applyAlike(version string) func(context.Context, *Store) error {
+	return func(ctx context.Context, s *Store) error {
+		_, err := applyDifference(ctx, s, pack(panics{}, version, alikeTree(version)), alikeTree(version))
+		return err
+	}
+}
+
 func withoutExchange(run func(context.Context, *Store) error) func(context.Context, *Store) error {
 	return func(ctx context.Context, s *Store) error {
 		s.noExchange = true
@@ -92,16 +125,19 @@ func scenarios() map[string]scenario {
 	return map[string]scenario{
 		"first install": {prepare: func(t *testing.T, s *Store) { mustMkdir(t, s.Root) }, run: applyVersion("1.1"), wants: "1.1",
 			gaps: FaultPoints()},
-		"upgrade and prune":     {prepare: prepared("1.0", "1.1"), run: applyVersion("1.2"), wants: "1.2"},
-		"repair":                {prepare: drifted, run: applyVersion("1.1"), wants: "1.1"},
-		"repair file by file":   {prepare: drifted, run: withoutExchange(applyVersion("1.1")), wants: "1.1"},
-		"unmanaged exchanged":   {prepare: unmanaged, run: applyVersion("1.1"), wants: "1.1"},
-		"unmanaged moved":       {prepare: unmanaged, run: withoutExchange(applyVersion("1.1")), wants: "1.1", gaps: []string{"aside.moved"}},
-		"unmanaged copied":      {overlay: true, prepare: unmanaged, run: applyVersion("1.1"), wants: "1.1", gaps: []string{"copy.removed"}},
-		"repair on an overlay":  {overlay: true, prepare: drifted, run: applyVersion("1.1"), wants: "1.1"},
-		"upgrade on an overlay": {overlay: true, prepare: prepared("1.0", "1.1"), run: applyVersion("1.2"), wants: "1.2"},
-		"rollback":              {prepare: prepared("1.0", "1.1"), run: rollBack, wants: "1.0"},
-		"remove all":            {prepare: prepared("1.0", "1.1"), run: removeEverything, gaps: FaultPoints()},
+		"upgrade and prune":                  {prepare: prepared("1.0", "1.1"), run: applyVersion("1.2"), wants: "1.2"},
+		"repair":                             {prepare: drifted, run: applyVersion("1.1"), wants: "1.1"},
+		"repair file by file":                {prepare: drifted, run: withoutExchange(applyVersion("1.1")), wants: "1.1"},
+		"unmanaged exchanged":                {prepare: unmanaged, run: applyVersion("1.1"), wants: "1.1"},
+		"unmanaged moved":                    {prepare: unmanaged, run: withoutExchange(applyVersion("1.1")), wants: "1.1", gaps: []string{"aside.moved"}},
+		"unmanaged copied":                   {overlay: true, prepare: unmanaged, run: applyVersion("1.1"), wants: "1.1", gaps: []string{"copy.removed"}},
+		"repair on an overlay":               {overlay: true, prepare: drifted, run: applyVersion("1.1"), wants: "1.1"},
+		"upgrade on an overlay":              {overlay: true, prepare: prepared("1.0", "1.1"), run: applyVersion("1.2"), wants: "1.2"},
+		"upgrade by difference":              {prepare: preparedAlike("1.0", "1.1"), run: applyAlike("1.2"), wants: "1.2"},
+		"repair by difference":               {prepare: driftedAlike, run: applyAlike("1.1"), wants: "1.1"},
+		"repair by difference on an overlay": {overlay: true, prepare: driftedAlike, run: applyAlike("1.1"), wants: "1.1"},
+		"rollback":                           {prepare: prepared("1.0", "1.1"), run: rollBack, wants: "1.0"},
+		"remove all":                         {prepare: prepared("1.0", "1.1"), run: removeEverything, gaps: FaultPoints()},
 		"remove all but what was": {prepare: func(t *testing.T, s *Store) { unmanaged(t, s); prepared("1.1")(t, s) },
 			run: removeEverything, wants: "1.0"},
 	}

@@ -130,6 +130,11 @@ func storeIn(t testing.TB, dir string) *Store {
 
 // apply is what serve does with a store.
 func apply(ctx context.Context, s *Store, a archive, hooks Hooks) error {
+	return applyBy(ctx, s, a, func(*State) error { return install(ctx, s, a, hooks) })
+}
+
+// applyBy is apply with a way to install of its own.
+func applyBy(ctx context.Context, s *Store, a archive, install func(*State) error) error {
 	lock, err := s.Lock(ctx, Holder{PID: os.Getpid(), Run: "test"}, 0, nil)
 	if err != nil {
 		return err
@@ -150,7 +155,7 @@ func apply(ctx context.Context, s *Store, a archive, hooks Hooks) error {
 		return err
 	}
 	if !st.Ready() {
-		if err := install(ctx, s, a, hooks); err != nil {
+		if err := install(st); err != nil {
 			return err
 		}
 	}
@@ -170,18 +175,22 @@ func apply(ctx context.Context, s *Store, a archive, hooks Hooks) error {
 }
 
 func install(ctx context.Context, s *Store, a archive, hooks Hooks) error {
-	u, err := s.Receive(ctx, a.release, a.transfer, os.Geteuid())
-	if err != nil {
-		return err
-	}
-	defer u.Close()
-	at := u.Need().Offset
-	_ = u.Append(bytes.NewReader(a.raw[at:]), int64(len(a.raw))-at) // Extract tells of its error
-	staged, err := u.Extract(ctx, nil)
+	staged, err := stageFrom(ctx, s, a, nil)
 	if err != nil {
 		return err
 	}
 	return s.Commit(ctx, staged, hooks)
+}
+
+func stageFrom(ctx context.Context, s *Store, a archive, gathered *Gathered) (*Staged, error) {
+	u, err := s.Receive(ctx, a.release, a.transfer, gathered, os.Geteuid())
+	if err != nil {
+		return nil, err
+	}
+	defer u.Close()
+	at := u.Need().Offset
+	_ = u.Append(bytes.NewReader(a.raw[at:]), int64(len(a.raw))-at) // Extract tells of its error
+	return u.Extract(ctx, nil)
 }
 
 func mustApply(t testing.TB, s *Store, a archive) {

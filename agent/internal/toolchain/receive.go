@@ -40,7 +40,8 @@ type Upload struct {
 	store    *Store
 	release  wire.Release
 	transfer wire.Transfer
-	dir      string // .staging/<sha256>
+	gathered *Gathered // what a difference is the rest of
+	dir      string    // .staging/<sha256>
 	file     *os.File
 	offset   int64 // what was right when it was opened
 
@@ -52,13 +53,19 @@ type Upload struct {
 
 // Receive prepares for the transfer of a release: it makes the staging
 // directory and the file in it, or takes up what an earlier run left of the
-// same transfer. The file belongs to loginUID. Close must be called.
-func (s *Store) Receive(ctx context.Context, release wire.Release, transfer wire.Transfer, loginUID int) (*Upload, error) {
-	if err := checkTransfer(release, transfer); err != nil {
+// same transfer. The file belongs to loginUID. A difference goes to what was
+// gathered; the whole archive does without that, which is removed. Close must
+// be called.
+func (s *Store) Receive(ctx context.Context, release wire.Release, transfer wire.Transfer, gathered *Gathered, loginUID int) (*Upload, error) {
+	err := checkTransfer(release, transfer)
+	if err == nil && transfer.Difference && gathered == nil {
+		err = errors.New("a difference was sent where the archive was asked for")
+	}
+	if err != nil {
 		return nil, wire.NewError(wire.KindProtocol, err, "")
 	}
 	u := &Upload{
-		store: s, release: release, transfer: transfer,
+		store: s, release: release, transfer: transfer, gathered: gathered,
 		dir: filepath.Join(s.Staging(), transfer.SHA256),
 	}
 	u.more = sync.NewCond(&u.mu)
@@ -70,7 +77,11 @@ func (s *Store) Receive(ctx context.Context, release wire.Release, transfer wire
 			return nil, hostError(err)
 		}
 	}
-	if err := s.sweepStaging(false, transfer.SHA256); err != nil {
+	spared := []string{transfer.SHA256}
+	if transfer.Difference {
+		spared = append(spared, filepath.Base(gathered.top))
+	}
+	if err := s.sweepStaging(false, spared...); err != nil {
 		return nil, hostError(err)
 	}
 	s.fault("receive.staged")
@@ -95,6 +106,8 @@ func checkTransfer(r wire.Release, t wire.Transfer) error {
 		return errors.New("transfer's chunks do not make up its size")
 	case t.Encoding != wire.Gzip && t.Encoding != wire.Zstd:
 		return fmt.Errorf("transfer has unknown encoding %q", t.Encoding)
+	case t.Difference && r.Tree == (wire.Tree{}):
+		return errors.New("a difference was sent to a tree that is not known")
 	}
 	return nil
 }
@@ -105,6 +118,11 @@ func checkTransfer(r wire.Release, t wire.Transfer) error {
 func (u *Upload) open(ctx context.Context, loginUID int) error {
 	if err := os.RemoveAll(filepath.Join(u.dir, treeName)); err != nil {
 		return fmt.Errorf("remove what was half extracted: %w", err)
+	}
+	if u.transfer.Difference {
+		if err := u.gathered.moveTo(u.dir); err != nil {
+			return err
+		}
 	}
 	path := filepath.Join(u.dir, uploadName)
 	if !keepable(path) {
@@ -233,11 +251,14 @@ func (u *Upload) Close() error {
 }
 
 // discard removes everything staged for this transfer.
-func (u *Upload) discard() error {
-	if err := os.RemoveAll(u.dir); err != nil {
+func (u *Upload) discard() error { return u.store.discard(u.dir) }
+
+// discard removes a directory in staging, and staging if nothing else is in it.
+func (s *Store) discard(dir string) error {
+	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
-	err := os.Remove(u.store.Staging())
+	err := os.Remove(s.Staging())
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) {
 		return nil
 	}

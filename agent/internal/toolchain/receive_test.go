@@ -20,7 +20,7 @@ import (
 // receive opens an upload and closes it at the end of the test.
 func receive(t *testing.T, s *Store, a archive, loginUID int) *Upload {
 	t.Helper()
-	u, err := s.Receive(t.Context(), a.release, a.transfer, loginUID)
+	u, err := s.Receive(t.Context(), a.release, a.transfer, nil, loginUID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -342,7 +342,7 @@ func TestUploadThatIsNotWhatWasSaid(t *testing.T) {
 	} {
 		r, tr := a.release, a.transfer
 		spoil(&r, &tr)
-		if _, err := s.Receive(t.Context(), r, tr, os.Geteuid()); kindOf(err) != wire.KindProtocol {
+		if _, err := s.Receive(t.Context(), r, tr, nil, os.Geteuid()); kindOf(err) != wire.KindProtocol {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

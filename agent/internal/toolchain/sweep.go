@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/gofleet/gofleet/agent/internal/durable"
 	"github.com/gofleet/gofleet/agent/internal/record"
@@ -31,7 +32,7 @@ func (s *Store) Sweep(keepUploads bool, rec *record.Record) error {
 }
 
 func (s *Store) sweep(keepUploads bool) error {
-	if err := s.sweepStaging(keepUploads, ""); err != nil {
+	if err := s.sweepStaging(keepUploads); err != nil {
 		return err
 	}
 	st := &State{}
@@ -73,8 +74,8 @@ func (s *Store) sweep(keepUploads bool) error {
 }
 
 // sweepStaging removes what is staged, resumable uploads apart if keepUploads
-// is set, and apart from the directory named keepDir.
-func (s *Store) sweepStaging(keepUploads bool, keepDir string) error {
+// is set, and apart from the directories whose names are spared.
+func (s *Store) sweepStaging(keepUploads bool, spared ...string) error {
 	entries, err := os.ReadDir(s.Staging())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -85,7 +86,7 @@ func (s *Store) sweepStaging(keepUploads bool, keepDir string) error {
 	for _, e := range entries {
 		dir := filepath.Join(s.Staging(), e.Name())
 		switch {
-		case e.Name() == keepDir:
+		case slices.Contains(spared, e.Name()):
 			continue
 		case keepUploads && keepable(filepath.Join(dir, uploadName)):
 			err = os.RemoveAll(filepath.Join(dir, treeName))

@@ -26,6 +26,7 @@ found.`,
 	}
 	a.runFlags(cmd, &o)
 	a.addDeep(cmd, &o)
+	cmd.Flags().BoolVar(&o.whole, "whole", false, "send whole archives, also where only a part is lacking")
 	return cmd
 }
 

@@ -26,6 +26,7 @@ type order struct {
 	check   bool
 	diff    bool
 	deep    bool
+	whole   bool
 	version string
 }
 
@@ -89,7 +90,7 @@ func (a *app) fleetOptions(o order) (fleet.Options, error) {
 	encoding, err := a.encoding()
 	return fleet.Options{
 		Run: runID(time.Now()), Command: o.action, Check: o.check, Diff: o.diff, Deep: o.deep,
-		Version: o.version, Gofleet: agent.Version, Controller: whoAmI(), Encoding: encoding,
+		Version: o.version, Gofleet: agent.Version, Controller: whoAmI(), Encoding: encoding, Whole: o.whole,
 		Forks: a.connect.forks, Uploads: a.connect.uploads, HostTimeout: a.connect.hostTimeout, Now: time.Now,
 	}, err
 }

@@ -86,6 +86,7 @@ func (c *conversation) task() *wire.Task {
 	t := &wire.Task{
 		Run: c.Run, Host: c.host.Name, Controller: c.Controller, Action: c.Command, Check: c.Check, Diff: c.Diff, Deep: c.Deep,
 		Version: c.Version, Gofleet: c.Gofleet, Now: c.Now().UTC(), Spec: *c.host.Spec,
+		Compare: !c.Whole,
 	}
 	p := c.agent.Hello.Platform
 	switch offer, ok := c.host.Offers[p]; {
@@ -159,6 +160,7 @@ func (c *conversation) converse(ctx context.Context) (*wire.Report, error) {
 	defer func() {
 		cancel(nil)
 		up.steps.Wait()
+		up.close()
 	}()
 	for {
 		select {
@@ -211,8 +213,12 @@ func (c *conversation) event(ctx context.Context, e wire.Event, up *upload) erro
 		c.Observer.Phase(c.host.Name, e.Phase)
 	case e.Waiting != "":
 		c.Observer.Phase(c.host.Name, "wait: "+e.Waiting)
+	case e.Compare:
+		up.describe()
 	case e.Want:
 		up.offer(ctx)
+	case len(e.Lacks) > 0:
+		up.offerDifference(ctx, e.Lacks)
 	case e.Need != nil:
 		up.send(ctx, *e.Need)
 	}

@@ -85,6 +85,7 @@ type Options struct {
 	Forks       int             // hosts at once
 	Uploads     int             // uploads at once
 	Encoding    string          // wire.Gzip or wire.Zstd; "" chooses by the number of hosts
+	Whole       bool            // send whole archives, never only what a host lacks
 	HostTimeout time.Duration   // for one host, all in all; 0 is none
 	Stop        <-chan struct{} // closed: begin no host, ask running agents to end
 	Observer    Observer

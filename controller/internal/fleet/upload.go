@@ -20,9 +20,17 @@ const haveEvery = 512 << 10
 // that puts its end into done.
 type upload struct {
 	*conversation
-	transfer atomic.Pointer[release.Transfer]
-	steps    sync.WaitGroup
-	done     chan error
+	transfer   atomic.Pointer[release.Transfer]
+	difference *release.Transfer // this upload's own; nil if the archive travels
+	steps      sync.WaitGroup
+	done       chan error
+}
+
+// close ends it once all steps have ended.
+func (u *upload) close() {
+	if u.difference != nil {
+		u.difference.Close()
+	}
 }
 
 // begin starts a step. Its end is seen in done, and by wait.
@@ -34,6 +42,48 @@ func (u *upload) begin(step func() error) {
 	})
 }
 
+// describe answers Event.Compare.
+func (u *upload) describe() {
+	u.begin(func() error {
+		a, err := u.archive()
+		if err != nil {
+			return err
+		}
+		packed, err := a.PackedManifest()
+		if err != nil {
+			return err
+		}
+		return u.out.Write(wire.Command{Manifest: packed})
+	})
+}
+
+// offerDifference answers Event.Lacks with what is lacking, or the whole
+// archive where that is hardly more.
+func (u *upload) offerDifference(ctx context.Context, lacks [][2]int) {
+	u.begin(func() error {
+		a, err := u.archive()
+		if err != nil {
+			return err
+		}
+		worth, err := a.WorthDifference(lacks)
+		if err != nil {
+			return wire.NewError(wire.KindProtocol, fmt.Errorf("the agent asks for files that %s does not have: %w", a.Name(), err), "")
+		}
+		if !worth {
+			return u.offerWhole(ctx, a)
+		}
+		t, err := a.Difference(ctx, lacks)
+		if err != nil {
+			return err
+		}
+		if !u.transfer.CompareAndSwap(nil, t) {
+			return errors.Join(wire.NewError(wire.KindProtocol, errors.New("the agent asks for a second transfer"), ""), t.Close())
+		}
+		u.difference = t
+		return u.out.Write(wire.Command{Send: &t.Transfer})
+	})
+}
+
 // offer answers Event.Want with what will travel.
 func (u *upload) offer(ctx context.Context) {
 	u.begin(func() error {
@@ -41,24 +91,28 @@ func (u *upload) offer(ctx context.Context) {
 		if err != nil {
 			return err
 		}
-		encoding := u.Encoding
-		if encoding == "" {
-			encoding = wire.Gzip
-			if u.hosts >= ZstdFrom || a.HasTransfer(wire.Zstd) {
-				encoding = wire.Zstd
-			}
-		}
-		t, err := a.Transfer(ctx, encoding, nil)
-		if err != nil {
-			return fmt.Errorf("prepare %s: %w", a.Name(), err)
-		}
-		u.transfer.Store(t)
-		send := t.Transfer
-		if send.Manifest, err = a.PackedManifest(); err != nil {
-			return err
-		}
-		return u.out.Write(wire.Command{Send: &send})
+		return u.offerWhole(ctx, a)
 	})
+}
+
+func (u *upload) offerWhole(ctx context.Context, a *release.Archive) error {
+	encoding := u.Encoding
+	if encoding == "" {
+		encoding = wire.Gzip
+		if u.hosts >= ZstdFrom || a.HasTransfer(wire.Zstd) {
+			encoding = wire.Zstd
+		}
+	}
+	t, err := a.Transfer(ctx, encoding, nil)
+	if err != nil {
+		return fmt.Errorf("prepare %s: %w", a.Name(), err)
+	}
+	u.transfer.Store(t)
+	send := t.Transfer
+	if send.Manifest, err = a.PackedManifest(); err != nil {
+		return err
+	}
+	return u.out.Write(wire.Command{Send: &send})
 }
 
 // send brings the bytes from need.Offset on to the host, over SFTP or else

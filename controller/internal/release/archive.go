@@ -23,6 +23,10 @@ type Archive struct {
 	packed  []byte // by PackedManifest
 	packErr error
 
+	parse    sync.Once
+	parsed   tree.Manifest // by tree
+	parseErr error
+
 	mu     sync.Mutex
 	zstd   *Transfer
 	making *making // of zstd, while it goes on

@@ -17,6 +17,10 @@ type Transfer struct {
 	file io.Closer
 }
 
+// Close closes a Transfer that Difference gave. Those of Archive.Transfer are
+// the archive's own.
+func (t *Transfer) Close() error { return t.file.Close() }
+
 // HasTransfer tells whether Transfer gives that encoding without first making
 // it.
 func (a *Archive) HasTransfer(encoding string) bool {

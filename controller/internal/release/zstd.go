@@ -1,7 +1,7 @@
 package release
 
 import (
-	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -18,28 +18,27 @@ const (
 	zstdWindow = 1 << 20 // of the agent's memory
 )
 
-func newEncoder(w io.Writer) (*zstd.Encoder, error) {
-	return zstd.NewWriter(w,
-		zstd.WithEncoderLevel(zstdLevel),
-		zstd.WithWindowSize(zstdWindow),
-		zstd.WithEncoderConcurrency(2))
-}
+// zstdName is the zstd form's in the cache.
+const zstdName = "zstd"
 
-// zstdForm is kept beside the zstd form of an archive.
+// zstdForm is kept beside a zstd stream that was made from an archive.
 type zstdForm struct {
 	Transfer wire.Transfer `json:"transfer"`
 	Stamp    stamp         `json:"stamp"`
 }
 
-// openZstd takes the zstd form of an archive from the cache. One that was
+// openZstd takes the zstd form of an archive from the cache.
+func openZstd(c cache, archive string) (*Transfer, error) { return openForm(c, archive, zstdName) }
+
+// openForm takes what was made from an archive from the cache. One that was
 // touched since it was made is read and compared first.
-func openZstd(c cache, archive string) (*Transfer, error) {
-	dir := c.entry(archive)
+func openForm(c cache, archive, name string) (*Transfer, error) {
+	path := filepath.Join(c.entry(archive), name)
 	var form zstdForm
-	if err := readSealed(filepath.Join(dir, "zstd.json"), &form); err != nil {
+	if err := readSealed(path+".json", &form); err != nil {
 		return nil, err
 	}
-	f, err := os.Open(filepath.Join(dir, "zstd"))
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -47,15 +46,15 @@ func openZstd(c cache, archive string) (*Transfer, error) {
 		sum, size, err := sumFile(f)
 		if err != nil || sum != form.Transfer.SHA256 || size != form.Transfer.Size {
 			f.Close()
-			return nil, errors.New("the zstd form is damaged")
+			return nil, fmt.Errorf("%s is damaged", path)
 		}
 		form.Stamp = now
-		_ = writeSealed(filepath.Join(dir, "zstd.json"), form) // only spares work
+		_ = writeSealed(path+".json", form) // only spares work
 	}
 	return &Transfer{form.Transfer, f, f}, nil
 }
 
-// zstdFile is a zstd form in the making. A nil one is none.
+// zstdFile is a zstd stream in the making. A nil one is none.
 type zstdFile struct {
 	file *os.File
 	sums *sums
@@ -63,7 +62,9 @@ type zstdFile struct {
 	kept bool
 }
 
-func newZstdFile(c cache) (*zstdFile, error) {
+func newZstdFile(c cache) (*zstdFile, error) { return newFormFile(c, zstdLevel, zstdWindow) }
+
+func newFormFile(c cache, level zstd.EncoderLevel, window int) (*zstdFile, error) {
 	dir, err := c.sub("new")
 	if err != nil {
 		return nil, err
@@ -73,7 +74,9 @@ func newZstdFile(c cache) (*zstdFile, error) {
 		return nil, err
 	}
 	z := &zstdFile{file: f, sums: newSums()}
-	if z.enc, err = newEncoder(io.MultiWriter(f, z.sums)); err != nil {
+	z.enc, err = zstd.NewWriter(io.MultiWriter(f, z.sums),
+		zstd.WithEncoderLevel(level), zstd.WithWindowSize(window), zstd.WithEncoderConcurrency(2))
+	if err != nil {
 		f.Close()
 		os.Remove(f.Name())
 		return nil, err
@@ -89,9 +92,13 @@ func (z *zstdFile) writer() io.Writer {
 	return z.enc
 }
 
-// publish ends the file and makes it, and then its description, those of the
-// verified archive with that sum.
+// publish ends the file and makes it, and then its description, the zstd form
+// of the verified archive with that sum.
 func (z *zstdFile) publish(c cache, archive string) (*Transfer, error) {
+	return z.publishAs(c, archive, zstdName, wire.Transfer{Encoding: wire.Zstd})
+}
+
+func (z *zstdFile) publishAs(c cache, archive, name string, t wire.Transfer) (*Transfer, error) {
 	if err := z.enc.Close(); err != nil {
 		return nil, err
 	}
@@ -99,17 +106,18 @@ func (z *zstdFile) publish(c cache, archive string) (*Transfer, error) {
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(dir, "zstd")
+	path := filepath.Join(dir, name)
 	if err := os.Rename(z.file.Name(), path); err != nil {
 		return nil, err
 	}
-	form := zstdForm{Transfer: wire.Transfer{Encoding: wire.Zstd, ChunkSize: chunkSize}}
+	t.ChunkSize = chunkSize
+	form := zstdForm{Transfer: t}
 	form.Transfer.SHA256, form.Transfer.Chunks, form.Transfer.Size = z.sums.end()
 	if form.Stamp, err = stampOf(z.file); err != nil { // renaming has changed its ctime
 		return nil, err
 	}
 	form.Stamp.Path = path
-	if err := writeSealed(filepath.Join(dir, "zstd.json"), form); err != nil {
+	if err := writeSealed(path+".json", form); err != nil {
 		return nil, err
 	}
 	z.kept = true
