@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gofleet/gofleet/agent/tree"
 	"github.com/gofleet/gofleet/agent/wire"
 )
 
@@ -77,6 +78,39 @@ func BenchmarkInspect(b *testing.B) {
 	}
 }
 
+// BenchmarkGather copies a whole release that is on the host.
+func BenchmarkGather(b *testing.B) {
+	paths := filepath.SplitList(os.Getenv("GOFLEET_BENCH_ARCHIVES"))
+	if len(paths) == 0 {
+		b.Skip("GOFLEET_BENCH_ARCHIVES is not set")
+	}
+	s, a := benchStore(b, paths[0])
+	if err := install(context.Background(), s, a, Hooks{}); err != nil {
+		b.Fatal(err)
+	}
+	st, err := s.Inspect(context.Background(), a.release.Version, false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(a.release.Tree.Bytes)
+	var cpu time.Duration
+	for b.Loop() {
+		before := cpuTime(b)
+		bases := s.Bases(st)
+		g, err := s.Gather(context.Background(), bases, bases.Known(a.release), nil)
+		if err != nil || len(g.Lacks()) > 0 {
+			b.Fatal(g, err)
+		}
+		b.StopTimer()
+		cpu += cpuTime(b) - before
+		if err := g.Discard(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(cpu.Milliseconds())/float64(b.N), "cpu-ms/op")
+}
+
 // benchStore is an empty store, and a release read from a file.
 func benchStore(b *testing.B, path string) (*Store, archive) {
 	raw, err := os.ReadFile(path)
@@ -89,7 +123,25 @@ func benchStore(b *testing.B, path string) (*Store, archive) {
 	}
 	a := describe(b, os.Getenv("GOFLEET_BENCH_VERSION"), raw, encoding)
 	a.transfer = transferOf(raw, encoding, 1<<20)
+	a.transfer.Manifest = packedManifest(b, raw, encoding)
 	return newStore(b), a
+}
+
+func packedManifest(b *testing.B, raw []byte, encoding string) []byte {
+	d, err := tree.Decompress(bytes.NewReader(raw), encoding)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer d.Close()
+	m, err := tree.Read(d, tree.DefaultLimits(), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	packed, err := tree.Pack(m.Encode())
+	if err != nil {
+		b.Fatal(err)
+	}
+	return packed
 }
 
 // cpuTime is what this process has used: the figure that counts where eight
