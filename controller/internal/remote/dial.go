@@ -26,9 +26,9 @@ const maxDropped = 12
 func (d *Dialer) connect(ctx context.Context, s *settings) (*sshTransport, error) {
 	begun := time.Now()
 	for try := 1; ; try++ {
-		client, err := d.attempt(ctx, s)
+		client, via, err := d.attempt(ctx, s)
 		if err == nil {
-			return newSSHTransport(client, s), nil
+			return newSSHTransport(client, s, via), nil
 		}
 		if ctx.Err() != nil {
 			return nil, contextError(ctx, err)
@@ -112,15 +112,15 @@ func (h *handshake) expire() {
 	}
 }
 
-// attempt dials once.
-func (d *Dialer) attempt(ctx context.Context, s *settings) (*ssh.Client, error) {
+// attempt dials once. via is the jump host that it went through, or nil.
+func (d *Dialer) attempt(ctx context.Context, s *settings) (client *ssh.Client, via *sshTransport, err error) {
 	check, err := d.newHostKeyCheck(s)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	conn, err := d.network(ctx, s)
+	conn, via, err := d.network(ctx, s)
 	if err != nil {
-		return nil, d.networkError(s, err)
+		return nil, nil, d.networkError(s, err)
 	}
 	h := &handshake{d: d, s: s, ctx: ctx, conn: conn}
 	h.timer = time.AfterFunc(s.timeout, h.expire)
@@ -130,37 +130,39 @@ func (d *Dialer) attempt(ctx context.Context, s *settings) (*ssh.Client, error) 
 	c, chans, reqs, err := ssh.NewClientConn(conn, check.addr, h.config(check))
 	if err != nil {
 		conn.Close()
-		return nil, h.explain(check, err)
+		return nil, nil, h.explain(check, err)
 	}
-	return ssh.NewClient(c, chans, reqs), nil
+	return ssh.NewClient(c, chans, reqs), via, nil
 }
 
 // network opens the way to the host's sshd: TCP, a command, or a jump host.
-func (d *Dialer) network(ctx context.Context, s *settings) (net.Conn, error) {
-	via := s.via
+func (d *Dialer) network(ctx context.Context, s *settings) (conn net.Conn, via *sshTransport, err error) {
+	via = s.via
 	if via == nil && len(s.jumps) > 0 {
-		var err error
 		if via, err = d.lastJump(ctx, s); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	switch {
 	case via != nil:
-		return via.dial(ctx, s.addr())
+		conn, err = via.dial(ctx, s.addr())
+		return conn, via, err
 	case s.proxyCommand != "":
-		return startProxyCommand(s.proxyCommand)
+		conn, err = startProxyCommand(s.proxyCommand)
+		return conn, nil, err
 	}
 	dialer := net.Dialer{KeepAlive: 30 * time.Second}
 	if s.bindAddress != "" {
 		ip := net.ParseIP(s.bindAddress)
 		if ip == nil {
-			return nil, fmt.Errorf("BindAddress %q is not an address", s.bindAddress)
+			return nil, nil, fmt.Errorf("BindAddress %q is not an address", s.bindAddress)
 		}
 		dialer.LocalAddr = &net.TCPAddr{IP: ip}
 	}
-	return dialer.DialContext(ctx, "tcp"+s.addressFamily, s.addr())
+	conn, err = dialer.DialContext(ctx, "tcp"+s.addressFamily, s.addr())
+	return conn, nil, err
 }
 
 func (h *handshake) config(check *hostKeyCheck) *ssh.ClientConfig {

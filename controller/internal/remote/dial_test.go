@@ -248,6 +248,17 @@ func TestKeepAlive(t *testing.T) {
 	if w := wantKind(t, err, wire.KindTimeout, "did not answer for 300ms"); !w.Retryable {
 		t.Error("not retryable")
 	}
+
+	// The same as ssh's options say it.
+	deaf.Store(false)
+	target.Args = []string{"-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=2"}
+	if c, err = knowing(t).Dial(testContext(t), target); err != nil {
+		t.Fatal(err)
+	}
+	session = start(t, c, launchOf(t))
+	deaf.Store(true)
+	err = session.Explain(session.Stdout.Read(&e))
+	wantKind(t, err, wire.KindTimeout, "did not answer for 2s")
 }
 
 // Twenty hosts behind two jump hosts share one connection to each.

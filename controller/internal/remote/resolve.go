@@ -134,7 +134,11 @@ func (d *Dialer) finish(s *settings, t Target, alias string) error {
 	if s.hostName != "" {
 		s.host = expandTokens(s.hostName, map[byte]string{'h': alias})
 	}
-	s.host = strings.ToLower(strings.TrimSuffix(strings.TrimPrefix(s.host, "["), "]"))
+	// The zone of an IPv6 address is an interface, whose name has capitals.
+	name, zone, zoned := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(s.host, "["), "]"), "%")
+	if s.host = strings.ToLower(name); zoned {
+		s.host += "%" + zone
+	}
 	s.port = cmp.Or(s.port, 22)
 	s.user = cmp.Or(s.user, d.localUser())
 	if strings.HasPrefix(s.host, "-") || strings.ContainsAny(s.host, " \t\r\n\x00") {

@@ -30,10 +30,14 @@ const (
 	defaultAliveMax = 3
 )
 
-func newSSHTransport(client *ssh.Client, s *settings) *sshTransport {
+// newSSHTransport watches a connection; via is the jump host on its way, or nil.
+func newSSHTransport(client *ssh.Client, s *settings, via *sshTransport) *sshTransport {
 	t := &sshTransport{client: client, addr: s.addr(), done: make(chan struct{})}
 	go func() {
 		err := client.Wait()
+		if via != nil && brokenSoon(via) != nil {
+			err = fmt.Errorf("jump host %s went away", via.addr)
+		}
 		e := wire.NewError(wire.KindUnreachable, fmt.Errorf("the connection to %s was lost: %w", t.addr, err),
 			"the host still has the Go that it had; run the same command again")
 		e.Retryable = true

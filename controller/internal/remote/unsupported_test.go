@@ -56,7 +56,7 @@ func TestEveryOptionIsClassified(t *testing.T) {
 		if n != 1 {
 			t.Errorf("%s is in %d tables", option, n)
 		}
-		if !strings.Contains(strings.NewReplacer(",", " ", "`", " ", "|", " ").Replace(string(doc)), " "+option+" ") {
+		if !strings.Contains(strings.NewReplacer(",", " ", "`", " ", "|", " ", ":", " ").Replace(string(doc)), " "+option+" ") {
 			t.Errorf("docs/ssh.md does not name %s", option)
 		}
 	}
