@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -215,4 +216,34 @@ func TestGoogleKey(t *testing.T) {
 	if len(e.Subkeys) < 7 || valid == 0 {
 		t.Errorf("of %d subkeys %d can sign in 2026", len(e.Subkeys), valid)
 	}
+}
+
+// FuzzSignature: only the signature itself is believed, in whatever armor, and
+// never for another file. The key is always the same, for every process that
+// fuzzes.
+func FuzzSignature(f *testing.F) {
+	public, err := os.ReadFile("testdata/signer.asc")
+	must(f, err)
+	good, err := os.ReadFile("testdata/signature.asc")
+	must(f, err)
+	signer := Signer{Primary: "BC4914A80763EC1D9B39F0D82327B4B781552EF9", Key: public}
+	if _, err := signer.Verify(strings.NewReader(message), good); err != nil {
+		f.Fatal(err)
+	}
+	one, err := readSignature(good)
+	must(f, err)
+	f.Add(good)
+	f.Add(good[:len(good)/2])
+	f.Add(withHash(f, good, 2))
+	f.Add(armored(f, one, one))
+	f.Add(newKey(f).sign(message, year(2021)))
+	f.Fuzz(func(t *testing.T, sig []byte) {
+		got, err := signer.Verify(strings.NewReader(message), sig)
+		if err == nil && (got.Primary != signer.Primary || !got.Time.Equal(one.CreationTime)) {
+			t.Errorf("believed as %s", got)
+		}
+		if _, err := signer.Verify(strings.NewReader(message+"!"), sig); err == nil {
+			t.Error("a signature over another file is believed")
+		}
+	})
 }

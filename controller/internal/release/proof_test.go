@@ -157,3 +157,28 @@ func FuzzParseProof(f *testing.F) {
 		}
 	})
 }
+
+// FuzzVerifyProof: whatever is believed of a real release is what the checksum
+// database has recorded.
+func FuzzVerifyProof(f *testing.F) {
+	const file = "go1.26.8.linux-amd64.module.tar.gz"
+	name, err := ParseName(file)
+	must(f, err)
+	text, err := os.ReadFile("testdata/" + file + ".evidence")
+	must(f, err)
+	real, err := ParseProof(text)
+	must(f, err)
+	f.Add(text)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if body, _, err := cutSum(text); err == nil {
+			text = fmt.Appendf(bytes.Clone(body), "sha256 %x\n", sha256.Sum256(body))
+		}
+		p, err := ParseProof(text)
+		if err != nil {
+			return
+		}
+		if h1, err := p.Verify(GoSumDB, name); err == nil && h1 != real.H1 {
+			t.Errorf("%s is believed", h1)
+		}
+	})
+}
