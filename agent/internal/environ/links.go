@@ -37,13 +37,13 @@ func (p *planner) link(path, target string) error {
 	}
 	foreign := before.Type != hostfile.Absent && (before.Type != hostfile.Link || linkNote+before.Target != noted)
 	s := &linkStep{p: p, path: path, target: target, noted: noted, ours: ours, before: before}
-	diff := fmt.Sprintf("%s -> %s\n", path, target)
+	diff := hostfile.LinkDiff(path, before.Target, target)
 	if foreign {
 		if s.kept, err = freeName(path + ".unmanaged"); err != nil {
 			return err
 		}
 		p.warn("%s is not gofleet's: kept as %s", path, s.kept)
-		diff = fmt.Sprintf("%s moved to %s\n", path, s.kept) + diff
+		diff = fmt.Sprintf("%s moved to %s\n", path, s.kept) + hostfile.LinkDiff(path, "", target)
 	}
 	p.steps = append(p.steps, change.Step{
 		Name:  "link " + path,
@@ -54,6 +54,13 @@ func (p *planner) link(path, target string) error {
 		Undo:  s.undo,
 	})
 	return nil
+}
+
+func removedDiff(path string, now hostfile.State) string {
+	if now.Type == hostfile.Link {
+		return hostfile.LinkDiff(path, now.Target, "")
+	}
+	return "removed: " + path + "\n"
 }
 
 func lookLink(path string) (hostfile.State, error) {
@@ -169,7 +176,7 @@ func (p *planner) unlink(path string) error {
 		delete(p.rec.Kept, path)
 		return nil
 	}
-	step := change.Step{Name: "remove " + path, Path: path, Diff: "removed: " + path + "\n"}
+	step := change.Step{Name: "remove " + path, Path: path, Diff: removedDiff(path, now)}
 	if restore {
 		step.Name, step.Diff = "bring back "+path, fmt.Sprintf("%s moved to %s\n", kept, path)
 	}

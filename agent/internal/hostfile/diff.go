@@ -3,6 +3,7 @@ package hostfile
 import (
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // context lines around a change, as diff -u has them.
@@ -27,6 +28,22 @@ func Diff(path, before, after string) string {
 		h.print(&b)
 	}
 	return b.String()
+}
+
+// LinkDiff is the diff of where a link leads; "" is no link.
+func LinkDiff(path, before, after string) string {
+	text := func(target string) string {
+		if target == "" {
+			return ""
+		}
+		return "link to " + strings.Map(func(r rune) rune {
+			if unicode.IsPrint(r) {
+				return r
+			}
+			return '?'
+		}, target) + "\n"
+	}
+	return Diff(path, text(before), text(after))
 }
 
 func lines(s string) []string {

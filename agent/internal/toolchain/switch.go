@@ -13,6 +13,7 @@ import (
 
 	"github.com/gofleet/gofleet/agent/internal/change"
 	"github.com/gofleet/gofleet/agent/internal/durable"
+	"github.com/gofleet/gofleet/agent/internal/hostfile"
 	"github.com/gofleet/gofleet/agent/internal/record"
 	"github.com/gofleet/gofleet/agent/wire"
 )
@@ -48,14 +49,10 @@ func (s *Store) PlanSwitch(st *State, version string, rec *record.Record) ([]cha
 }
 
 func (s *Store) linkDiff(l Link, to string) string {
-	from := "nothing"
-	switch {
-	case l.Target != "":
-		from = "link to " + printable(l.Target, 200)
-	case l.Kind == LinkUnmanaged:
-		from = "directory, which is kept in " + s.Root
+	if l.Kind == LinkUnmanaged {
+		return fmt.Sprintf("--- %s\n+++ %s\n-directory, which is kept in %s\n+link to %s\n", s.Link, s.Link, s.Root, to)
 	}
-	return fmt.Sprintf("--- %s\n+++ %s\n-%s\n+link to %s\n", s.Link, s.Link, from, to)
+	return hostfile.LinkDiff(s.Link, l.Target, to)
 }
 
 func (s *Store) refuseLink(l Link) error {
