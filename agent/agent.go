@@ -25,6 +25,7 @@ const usage = `gofleet-agent is started by gofleet on a host; it is not meant to
                                    one task on standard input and output
     gofleet-agent ansible --marker HEX [--login-uid N] [--temp DIR] [FILE]
                                    one Ansible task; its arguments in FILE or on standard input
+    gofleet-agent survey FILE      sums and tree manifest of an archive, on the controller
     gofleet-agent /FILE            an Ansible binary module with its arguments in FILE
     gofleet-agent version
 `
@@ -40,6 +41,8 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return runServe(ctx, args[1:], stdin, stdout, stderr)
 	case "ansible":
 		return runAnsible(ctx, args[1:], stdin, stdout, stderr)
+	case "survey":
+		return runSurvey(ctx, args[1:], stdout, stderr)
 	case asuser.Command:
 		return asuser.Main(stdin, stdout)
 	case "version", "--version":
@@ -92,6 +95,19 @@ func ansibleTask(ctx context.Context, o serve.AnsibleOptions, file string, stdin
 		o.Arguments = f
 	}
 	if err := serve.Ansible(ctx, o); err != nil {
+		fmt.Fprintln(stderr, "gofleet-agent:", err)
+		return 1
+	}
+	return 0
+}
+
+// runSurvey tells the collection's action plugin what is in an archive.
+func runSurvey(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) != 1 {
+		fmt.Fprint(stderr, usage)
+		return 2
+	}
+	if err := serve.Survey(ctx, args[0], stdout); err != nil {
 		fmt.Fprintln(stderr, "gofleet-agent:", err)
 		return 1
 	}

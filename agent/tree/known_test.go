@@ -3,6 +3,7 @@ package tree
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"io"
 	"slices"
 	"testing"
@@ -61,17 +62,34 @@ func TestUnpackRefusesWhatPackDidNotMake(t *testing.T) {
 	if err != nil || back.Sum() != m.Sum() {
 		t.Fatalf("Unpack(Pack(m)) has sum %s, error %v; want %s", back.Sum(), err, m.Sum())
 	}
+	if back, err = Unpack(gzipped(t, m.Encode())); err != nil || back.Sum() != m.Sum() {
+		t.Fatalf("Unpack of gzip has sum %s, error %v; want %s", back.Sum(), err, m.Sum())
+	}
 	bomb, err := Pack(make([]byte, maxText+1))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, bad := range map[string][]byte{
 		"nothing": nil, "cut": packed[:len(packed)-3], "no zstd": []byte("d 0755 bin\n"), "a bomb": bomb,
+		"a bomb in gzip": gzipped(t, make([]byte, maxText+1)), "cut gzip": gzipped(t, m.Encode())[:20],
 	} {
 		if m, err := Unpack(bad); err == nil && len(m) > 0 {
 			t.Errorf("%s was unpacked", name)
 		}
 	}
+}
+
+func gzipped(t *testing.T, text []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if _, err := z.Write(text); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }
 
 // change gives m with the entry of bin/go altered.

@@ -1,8 +1,12 @@
 package tree
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -19,14 +23,10 @@ func Pack(text []byte) ([]byte, error) {
 	return z.EncodeAll(text, nil), z.Close()
 }
 
-// Unpack reads what Pack made.
+// Unpack reads what Pack made, or a manifest's text in gzip, which is what the
+// collection's Python can make.
 func Unpack(packed []byte) (Manifest, error) {
-	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxText))
-	if err != nil {
-		return nil, fmt.Errorf("unpack tree manifest: %w", err)
-	}
-	defer z.Close()
-	text, err := z.DecodeAll(packed, nil)
+	text, err := unpack(packed)
 	if err != nil {
 		return nil, corrupt(fmt.Errorf("unpack tree manifest: %w", err))
 	}
@@ -35,4 +35,24 @@ func Unpack(packed []byte) (Manifest, error) {
 		return nil, corrupt(err)
 	}
 	return m, nil
+}
+
+func unpack(packed []byte) ([]byte, error) {
+	if bytes.HasPrefix(packed, []byte{0x1f, 0x8b}) {
+		z, err := gzip.NewReader(bytes.NewReader(packed))
+		if err != nil {
+			return nil, err
+		}
+		text, err := io.ReadAll(io.LimitReader(z, maxText+1))
+		if err == nil && len(text) > maxText {
+			err = errors.New("it is too large")
+		}
+		return text, err
+	}
+	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxText))
+	if err != nil {
+		return nil, err
+	}
+	defer z.Close()
+	return z.DecodeAll(packed, nil)
 }

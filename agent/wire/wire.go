@@ -95,6 +95,9 @@ type Transfer struct {
 	// the host hashes every file to make its own.
 	Manifest []byte   `json:"manifest,omitempty"`
 	Chunks   []string `json:"chunks"` // sha256 of each chunk, so that a resumed upload keeps only what is right
+	// Whole says that a file as long as the transfer is no broken upload: it is
+	// extracted at once, and only the sum of the whole proves it.
+	Whole bool `json:"whole,omitempty"`
 }
 
 // Command is a message from the controller. Exactly one field is set.

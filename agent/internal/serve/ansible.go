@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gofleet/gofleet/agent/internal/toolchain"
 	"github.com/gofleet/gofleet/agent/spec"
 	"github.com/gofleet/gofleet/agent/wire"
 )
@@ -95,6 +96,19 @@ func Ansible(ctx context.Context, o AnsibleOptions) error {
 	}
 	_, err = o.Out.Write(append(b, '\n'))
 	return err
+}
+
+// surveyChunk is how much of an upload is hashed, and kept or lost, at once.
+const surveyChunk = 4 << 20
+
+// Survey writes what the action plugin has to know of an archive, as one JSON
+// object. It runs on the machine of ansible-playbook.
+func Survey(ctx context.Context, path string, out io.Writer) error {
+	s, err := toolchain.SurveyArchive(ctx, path, surveyChunk)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(out).Encode(s)
 }
 
 func ansible(ctx context.Context, o AnsibleOptions) *moduleResult {

@@ -168,6 +168,9 @@ func (u *Upload) rightPrefix(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	if u.transfer.Whole && st.Size() == u.transfer.Size {
+		return st.Size(), nil
+	}
 	var right int64
 	h := sha256.New()
 	buf := make([]byte, 256<<10)
