@@ -14,6 +14,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"regexp"
 	"runtime"
 
 	"github.com/gofleet/gofleet/controller/internal/lab"
@@ -30,6 +31,10 @@ func main() {
 	flag.StringVar(&b.gofleet, "gofleet", "bin/gofleet", "the gofleet to measure")
 	flag.StringVar(&b.pyinfra, "pyinfra", "", "pyinfra's program; empty leaves that peer out")
 	flag.StringVar(&b.ansible, "ansible-playbook", "", "ansible-playbook; empty leaves that peer out")
+	flag.Func("only", "measure only the peers whose name this regular expression matches", func(s string) (err error) {
+		b.only, err = regexp.Compile(s)
+		return err
+	})
 	flag.StringVar(&b.disk, "disk", "", "keep the hosts' files below this directory instead of on tmpfs")
 	simulated := flag.Int("simulated", 2000, "simulated hosts for the controller's memory; 0 leaves that out")
 	agent := flag.String("agent", "bin/agents/gofleet-agent-linux-"+runtime.GOARCH, "the agent to weigh")
@@ -64,6 +69,7 @@ type bench struct {
 	pyinfra       string
 	ansible       string
 	disk          string
+	only          *regexp.Regexp // nil: every peer
 
 	work    string // scratch directory
 	version string

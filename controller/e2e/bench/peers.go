@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,8 +55,11 @@ func (b *bench) peers() []*peer {
 	}
 	if b.ansible != "" {
 		all = append(all,
-			&peer{name: "the collection's role, same ansible-core", install: b.runRole, idle: b.runRole},
+			&peer{name: "the collection's role, same ansible-core", ours: true, install: b.runRole, idle: b.runRole},
 			&peer{name: "ansible-playbook, tuned", install: b.runAnsible, idle: b.runAnsible})
+	}
+	if b.only != nil {
+		all = slices.DeleteFunc(all, func(p *peer) bool { return !b.only.MatchString(p.name) })
 	}
 	return all
 }
