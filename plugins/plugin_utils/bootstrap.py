@@ -24,6 +24,9 @@ import shlex
 # bring takes an agent: "size sha256 gz|raw bytes" and, on a line of its own,
 # the arguments; then the program, which is checked before it is started and
 # lies in a fresh directory that it removes by itself.
+#
+# cached, place and the check of the sum are gofleet's own, from
+# controller/internal/remote/script.go; a test there keeps them equal.
 SCRIPT = """
 M=$1; A=$2; L=$3; X=$4; F=$5; G=$6; R=$7
 umask 077
@@ -41,7 +44,7 @@ if [ $n -gt 1 ]; then m=$(uname -m); for x in $A; do case ,${x#*:}, in *,$m,*) f
 case $p in *[[:space:]]*) return 1;; esac
 set -- "$p/$f"; q=$p; n=2
 while [ -n "$q" ]; do set -- "$q" "$@"; q=${q%/*}; n=$((n+1)); done
-i=0; o=$(LC_ALL=C ls -ldn / "$@" 2>/dev/null) || return 1
+i=0; o=$(LC_ALL=C exec ls -ldn / "$@" 2>/dev/null) || return 1
 set -f
 for w in $o; do
 case $i in
