@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 
 from ansible import constants as C
-from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -33,6 +33,10 @@ RESULT = (
 )  # fmt: skip
 
 
+class Failed(Exception):
+    """The task cannot go on, for a reason that its text tells."""
+
+
 class AgentTask(ActionBase):
     """Bring the agent, its arguments and, if it asks for one, the archive; return its result."""
 
@@ -43,45 +47,38 @@ class AgentTask(ActionBase):
 
     def run(self, tmp=None, task_vars=None):
         """Do one task on one host."""
-        self._refuse_what_cannot_work()
-        super().run(tmp, task_vars)
-        self._vars = task_vars or {}
-        self._agents = self._known_agents()
-        self._stdin = self._has_stdin()
-        self._files = {}
-        arguments = self._arguments()
         try:
-            result = self._converse(arguments)
+            self._refuse_what_cannot_work()
+            super().run(tmp, task_vars)
+            self._vars = task_vars or {}
+            self._agents = programs.load()
+            self._stdin = self._has_stdin()
+            result = self._converse(self._arguments())
         except archives.Refused as err:
             result = {"changed": False, "failed": True, "kind": err.kind, "hint": err.hint}
             result["msg"] = "%s; %s" % (err, err.hint) if err.hint else str(err)
-        except programs.Missing as err:
-            raise AnsibleActionFail(str(err)) from err
+        except (Failed, programs.Missing) as err:
+            # As a result: Ansible before 2.19 announces an exception as such.
+            result = {"changed": False, "failed": True, "msg": str(err)}
         return {key: result[key] for key in RESULT if key in result}
 
     def _refuse_what_cannot_work(self):
         if self._task.async_val:
-            raise AnsibleActionFail(
+            raise Failed(
                 "%s does not support async: an archive may have to be brought while the task runs. "
                 "Remove async and poll; forks already run hosts at the same time" % self._task.action
             )
         modules = [type(self._connection).__module__] + [c.__module__ for c in type(self).__mro__]
         if any(m.startswith("ansible_mitogen") for m in modules):
-            raise AnsibleActionFail(
+            raise Failed(
                 "%s does not work with Mitogen, which needs Python on the host and replaces Ansible's connections. "
                 "Run this play with strategy: linear" % self._task.action
             )
         shell = getattr(self._connection, "_shell", None)
         if getattr(shell, "SHELL_FAMILY", "sh") == "powershell" or getattr(self._connection, "_remote_is_local", False):
-            raise AnsibleActionFail(
+            raise Failed(
                 "%s needs a Linux host with a POSIX shell; the connection %s has none" % (self._task.action, self._connection.transport)
             )
-
-    def _known_agents(self):
-        try:
-            return programs.load()
-        except programs.Missing as err:
-            raise AnsibleActionFail(str(err)) from err
 
     def _has_stdin(self):
         """Tell whether a command on the host can be given standard input."""
@@ -156,7 +153,7 @@ class AgentTask(ActionBase):
                 continue
             need, tries = question["need"], tries + 1
             if archive is None or tries > 3 + archive.size // PIECE:
-                raise AnsibleActionFail("the agent asks again for what it was sent; what travels to this host does not arrive as it was")
+                raise Failed("the agent asks again for what it was sent; what travels to this host does not arrive as it was")
             result = self._bring(arguments, archive, need, tries == 1)
 
     def _archive(self, question):
@@ -172,12 +169,14 @@ class AgentTask(ActionBase):
             # The agent has made a file for the login user to write to.
             try:
                 self._transfer_archive(archive.path, str(need["path"]))
+                control["transfer"] = archive.transfer(whole=True, manifest=True)
             except AnsibleConnectionFailure:
                 raise
             except AnsibleError as err:
                 Display().vvv("gofleet: %s; trying another way" % err)
             return self._run_agent(arguments)
         control["offset"] = offset
+        control["transfer"] = archive.transfer(manifest=not self._stdin or archive.size - offset <= PIECE)
         if self._stdin:
             with open(archive.path, "rb") as f:
                 f.seek(offset)
@@ -234,13 +233,13 @@ class AgentTask(ActionBase):
             word, rest = self._bring_agent(text, rest)
         if word == "result":
             return _decode(rest)
-        raise AnsibleActionFail(_failure(word, rest))
+        raise Failed(_failure(word, rest))
 
     def _bring_agent(self, text, said):
         system, machine, gz = (said.split() + ["", "", ""])[:3]
         agent = programs.for_machine(self._agents, machine) if system == "Linux" else None
         if agent is None:
-            raise AnsibleActionFail(
+            raise Failed(
                 "there is no agent for %s %s; there are agents for: %s" % (system, machine, ", ".join(sorted(a.platform for a in self._agents)))
             )
         if not self._stdin:
@@ -275,7 +274,7 @@ class AgentTask(ActionBase):
                 return self._shell(act, text)
         if found is None:
             said = (done["stderr"] or done["stdout"]).strip().splitlines()
-            raise AnsibleActionFail(
+            raise Failed(
                 "the agent could not be started%s (exit code %s)" % (": " + said[-1] if said else ", and nothing was said", done["rc"])
             )
         return found
@@ -331,9 +330,9 @@ def _decode(text):
     try:
         result = json.loads(text)
     except ValueError as err:
-        raise AnsibleActionFail("the agent's result is no JSON: %s" % err) from err
+        raise Failed("the agent's result is no JSON: %s" % err) from err
     if not isinstance(result, dict):
-        raise AnsibleActionFail("the agent's result is no dictionary")
+        raise Failed("the agent's result is no dictionary")
     return result
 
 

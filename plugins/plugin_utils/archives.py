@@ -10,11 +10,14 @@ of official sums, and then whatever the program gofleet finds.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
+import gzip
 import hashlib
 import json
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -22,10 +25,13 @@ import time
 from urllib.error import HTTPError
 
 from ansible.module_utils.urls import open_url
+from ansible.utils.display import Display
 
 from ansible_collections.gofleet.golang.plugins.plugin_utils import programs
 
 CHUNK = 4 << 20
+FORMAT = 2  # of what is kept about an archive
+UNUSED = 60 * 86400  # seconds until what no play has asked for is removed
 
 
 class Refused(Exception):
@@ -46,27 +52,41 @@ class Archive:
         self.sha256 = seen["sha256"]
         self.size = seen["size"]
         self.chunks = seen["chunks"]
+        self.tree = seen.get("tree")
+        self.manifest = seen.get("manifest")
         self.evidence = evidence
 
     def release(self, question):
         """Give what the agent is told of the archive. What is in it, its sha256 proves."""
-        return {
+        release = {
             "version": question["version"],
             "platform": question["platform"],
             "name": self.name,
             "sha256": self.sha256,
             "evidence": self.evidence,
         }
+        if self.manifest:
+            release["tree"] = self.tree
+        return release
 
-    def transfer(self):
-        """Give what travels: the file as it is."""
-        return {
+    def transfer(self, whole=False, manifest=False):
+        """Give what travels: the file as it is.
+
+        whole says that all of it has been sent. manifest adds the list of what
+        is in it, which spares the host hashing every file, and is worth sending
+        only with the last of the bytes.
+        """
+        transfer = {
             "encoding": "gzip",
             "sha256": self.sha256,
             "size": self.size,
             "chunk_size": CHUNK,
             "chunks": self.chunks,
+            "whole": whole,
         }
+        if manifest and self.manifest:
+            transfer["manifest"] = self.manifest
+        return transfer
 
 
 def find(question, directory, option):
@@ -76,15 +96,36 @@ def find(question, directory, option):
     option or variable that says where archives are.
     """
     location = question["archives"]
-    if location.startswith(("http://", "https://")):
-        path = _download(location, question)
-    else:
-        path = _look(os.path.join(directory, os.path.expanduser(location)), question, option)
+    if not location.startswith(("http://", "https://")):
+        return _believe(_look(os.path.join(directory, os.path.expanduser(location)), question, option), question)
+    path, fresh = _download(location, question)
+    try:
+        return _believe(path, question)
+    except Refused:
+        _forget(path)
+        if fresh:
+            raise
+    # What was fetched before may be what the server no longer has.
+    path, fresh = _download(location, question)
+    try:
+        return _believe(path, question)
+    except Refused:
+        _forget(path)
+        raise
+
+
+def _believe(path, question):
     with _Cache(path) as cache:
         seen = cache.seen()
         evidence = _judge(path, seen, question, cache)
         cache.save()
     return Archive(path, seen, evidence)
+
+
+def _forget(path):
+    for suffix in ("", ".asc", ".evidence"):
+        with contextlib.suppress(OSError):
+            os.unlink(path + suffix)
 
 
 def _look(directory, question, option):
@@ -112,7 +153,10 @@ def _missing(question, location):
 
 
 def _download(location, question):
-    """Fetch into the cache what is not there. Nothing in it is believed for being there."""
+    """Fetch into the cache what is not there; give the path, and whether it was fetched now.
+
+    Nothing in the cache is believed for being there.
+    """
     last = None
     for name in question["names"]:
         url = location.rstrip("/") + "/" + name
@@ -124,13 +168,14 @@ def _download(location, question):
         path = os.path.join(directory, name)
         with _locked(path + ".lock"):
             if os.path.exists(path):
-                return path
+                os.utime(directory)
+                return path, False
             try:
-                _get(url, path)
                 for suffix in (".asc", ".evidence"):
                     with contextlib.suppress(HTTPError):
                         _get(url + suffix, path + suffix)
-                return path
+                _get(url, path)
+                return path, True
             except HTTPError as err:
                 if err.code != 404:
                     raise Refused("archive_missing", "fetch %s: %s" % (url, err)) from err
@@ -138,6 +183,20 @@ def _download(location, question):
             except Exception as err:
                 raise Refused("archive_missing", "fetch %s: %s" % (url, err)) from err
     raise _missing(question, location) from last
+
+
+def _sweep(directory):
+    """Remove what has not been used for long. Who uses something sets its times."""
+    for name in os.listdir(directory):
+        path = os.path.join(directory, name)
+        with contextlib.suppress(OSError):
+            if name == "downloads":
+                _sweep(path)
+            elif time.time() - os.stat(path).st_mtime > UNUSED:
+                if os.path.isdir(path):
+                    shutil.rmtree(path)
+                else:
+                    os.unlink(path)
 
 
 def _get(url, path):
@@ -252,6 +311,53 @@ def _locked(path):
         os.close(fd)
 
 
+def _survey(path):
+    """Give sums, tree and manifest of an archive, as an agent that runs here reads them in one pass.
+
+    None says that no agent runs on this machine. Then the sums alone have to do.
+    """
+    agent = None
+    with contextlib.suppress(programs.Missing):
+        agent = programs.for_machine(programs.load(), platform.machine()) if platform.system() == "Linux" else None
+    directory = _cache_directory()
+    if agent is None or directory is None:
+        return None
+    fd, program = tempfile.mkstemp(dir=directory, prefix=".agent-")
+    try:
+        with os.fdopen(fd, "wb") as f:
+            f.write(agent.program())
+        os.chmod(program, 0o700)
+        done = subprocess.run([program, "survey", path], stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=600)
+        found = json.loads(done.stdout)
+        seen = {key: found[key] for key in ("sha256", "size", "chunks")}
+        if found["chunk_size"] == CHUNK and found.get("manifest"):
+            seen["tree"] = found["tree"]
+            seen["manifest"] = base64.b64encode(gzip.compress(base64.b64decode(found["manifest"]), 6, mtime=0)).decode()
+        return seen
+    except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError) as err:
+        Display().vvv("gofleet: %s cannot be surveyed by an agent: %s" % (path, err))
+        return None
+    finally:
+        os.unlink(program)
+
+
+def _sums(path):
+    """Give the sums of a file."""
+    whole, chunks, size = hashlib.sha256(), [], 0
+    try:
+        with open(path, "rb") as f:
+            while True:
+                block = f.read(CHUNK)
+                if not block:
+                    break
+                whole.update(block)
+                chunks.append(hashlib.sha256(block).hexdigest())
+                size += len(block)
+    except OSError as err:
+        raise Refused("archive_missing", "read %s: %s" % (path, err.strerror)) from err
+    return {"sha256": whole.hexdigest(), "size": size, "chunks": chunks}
+
+
 class _Cache:
     """What is known of one file. The forks of a play wait for each other here, so that one of them reads it.
 
@@ -272,8 +378,11 @@ class _Cache:
             self.stack.enter_context(_locked(self.file + ".lock"))
             try:
                 with open(self.file, encoding="utf-8") as f:
-                    self.entry = json.load(f)
-            except (OSError, ValueError):
+                    entry = json.load(f)
+                self.entry = entry if entry.get("format") == FORMAT else {}
+                for used in (self.file, self.file + ".lock"):
+                    os.utime(used)
+            except (OSError, ValueError, AttributeError):
                 self.entry = {}
         return self
 
@@ -286,22 +395,11 @@ class _Cache:
         seen = self.entry.get("seen")
         if seen and seen["stamp"] == before:
             return seen
-        whole, chunks, size = hashlib.sha256(), [], 0
-        try:
-            with open(self.path, "rb") as f:
-                while True:
-                    block = f.read(CHUNK)
-                    if not block:
-                        break
-                    whole.update(block)
-                    chunks.append(hashlib.sha256(block).hexdigest())
-                    size += len(block)
-        except OSError as err:
-            raise Refused("archive_missing", "read %s: %s" % (self.path, err.strerror)) from err
+        seen = _survey(self.path) or _sums(self.path)
         if before is None or _stamp(self.path) != before:
             raise Refused("archive_corrupt", "read %s: it changed meanwhile" % self.path, "run the same play again")
-        seen = {"stamp": before, "sha256": whole.hexdigest(), "size": size, "chunks": chunks}
-        self.entry = {"seen": seen}
+        seen["stamp"] = before
+        self.entry = {"format": FORMAT, "seen": seen}
         # One that was changed just now could change again without showing it.
         self.changed = time.time_ns() - before[3] > 2 * 10**9
         return seen
@@ -320,6 +418,7 @@ class _Cache:
         """Write what is new."""
         if not self.file or not self.changed:
             return
+        _sweep(os.path.dirname(self.file))
         fd, new = tempfile.mkstemp(dir=os.path.dirname(self.file), prefix=".new-")
         with os.fdopen(fd, "w", encoding="utf-8") as f:
             json.dump(self.entry, f)
