@@ -1,4 +1,4 @@
-//go:build linux && ansible
+//go:build linux
 
 package ansible
 
