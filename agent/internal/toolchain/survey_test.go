@@ -59,7 +59,7 @@ func TestWholeUploadIsProvedOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		writeFile(t, filepath.Join(dir, uploadName), string(content))
-		u, err := s.Receive(t.Context(), a.release, a.transfer, os.Getuid())
+		u, err := s.Receive(t.Context(), a.release, a.transfer, nil, os.Getuid())
 		if err != nil {
 			t.Fatal(err)
 		}
