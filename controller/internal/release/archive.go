@@ -2,7 +2,6 @@ package release
 
 import (
 	"errors"
-	"os"
 	"sync"
 
 	"github.com/gofleet/gofleet/agent/spec"
@@ -14,7 +13,7 @@ import (
 // makes one. It may be used from several goroutines.
 type Archive struct {
 	name     Name
-	file     *os.File
+	file     Blob
 	in       *inspection
 	evidence Evidence
 	cache    cache

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -46,6 +47,14 @@ func newCache(dir string) (cache, error) {
 	return cache{dir, time.Now}, private(dir)
 }
 
+// CacheDir makes, if need be, the directory in which this package keeps what is
+// dear to find out, "" being the default one, and gives its path. Others may
+// keep such things beside it.
+func CacheDir(dir string) (string, error) {
+	c, err := newCache(dir)
+	return c.dir, err
+}
+
 // sub makes a directory of the cache.
 func (c cache) sub(parts ...string) (string, error) {
 	dir := filepath.Join(append([]string{c.dir}, parts...)...)
@@ -61,7 +70,7 @@ func (c cache) entry(sha256 string) string { return filepath.Join(c.dir, "archiv
 // touched since, or nil. This spares hashing 67 MB again in every run. The
 // host hashes what travels anyway, so a file that lies about its times gains
 // nothing: what arrives must be what was inspected.
-func (c cache) known(s stamp) *inspection {
+func (c cache) known(s Stamp) *inspection {
 	var seen indexEntry
 	if readSealed(c.indexFile(s.Path), &seen) != nil || seen.Stamp != s {
 		return nil
@@ -72,7 +81,7 @@ func (c cache) known(s stamp) *inspection {
 // sameContent gives the inspection of an archive that was read before, from
 // another place or before it was touched: then its sum is all that has to be
 // found out. Only a file as long as a known archive is worth that.
-func (c cache) sameContent(f *os.File, size int64) *inspection {
+func (c cache) sameContent(f io.ReaderAt, size int64) *inspection {
 	entries, _ := filepath.Glob(filepath.Join(c.dir, "archives", "*"))
 	for _, entry := range entries {
 		var in inspection
@@ -87,7 +96,7 @@ func (c cache) sameContent(f *os.File, size int64) *inspection {
 }
 
 type indexEntry struct {
-	Stamp  stamp  `json:"stamp"`
+	Stamp  Stamp  `json:"stamp"`
 	SHA256 string `json:"sha256"`
 }
 
@@ -147,7 +156,7 @@ func (c cache) sweep() {
 }
 
 // store keeps the inspection of the file with the stamp.
-func (c cache) store(s stamp, in *inspection) error {
+func (c cache) store(s Stamp, in *inspection) error {
 	c.sweep()
 	dir, err := c.sub("archives", in.SHA256)
 	if err != nil {
@@ -163,9 +172,9 @@ func (c cache) store(s stamp, in *inspection) error {
 }
 
 // note keeps that the file with the stamp is the archive that was inspected. A
-// file that was changed just now is not noted: see stamp.settled.
-func (c cache) note(s stamp, in *inspection) error {
-	if !s.settled(c.now()) {
+// file that was changed just now is not noted: see Stamp.Settled.
+func (c cache) note(s Stamp, in *inspection) error {
+	if !s.Settled(c.now()) {
 		return nil
 	}
 	if _, err := c.sub("index"); err != nil {

@@ -62,7 +62,7 @@ func (k *known) open(zstd bool) (*Archive, error) {
 	store, err := NewStore(o)
 	must(k.t, err)
 	k.t.Cleanup(func() { store.Close() })
-	// As if the file had been there for a while: see stamp.settled.
+	// As if the file had been there for a while: see Stamp.Settled.
 	store.cache.now = func() time.Time { return time.Now().Add(time.Minute) }
 	return store.Open(k.t.Context(), "1.26.8", amd64)
 }

@@ -257,17 +257,17 @@ func newMirror(o *Options, c cache) (*mirror, error) {
 	return &mirror{strings.TrimSuffix(o.Location, "/"), o.Client, c, o.Progress}, nil
 }
 
-func (m *mirror) find(ctx context.Context, v string, p spec.Platform) (string, error) {
+func (m *mirror) find(ctx context.Context, v string, p spec.Platform) (Blob, error) {
 	names := candidates(v, p)
 	sum := sha256.Sum256([]byte(m.base))
 	dir, err := m.cache.sub("downloads", hex.EncodeToString(sum[:16]))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	for _, name := range names {
 		path := filepath.Join(dir, name)
 		if _, err := os.Stat(path); err == nil {
-			return path, nil
+			return openBlob(path)
 		}
 	}
 	for _, name := range names {
@@ -276,9 +276,12 @@ func (m *mirror) find(ctx context.Context, v string, p spec.Platform) (string, e
 		if errors.Is(err, errNotThere) {
 			continue
 		}
-		return path, err
+		if err != nil {
+			return nil, err
+		}
+		return openBlob(path)
 	}
-	return "", &MissingError{
+	return nil, &MissingError{
 		Version: v, Platform: p.String(), Location: safeURL(m.base), Looked: names,
 		Hint: fmt.Sprintf("on a machine that reaches the internet: gofleet fetch %s --platform %s, then put the files on the server", v, p),
 	}

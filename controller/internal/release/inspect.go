@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/gofleet/gofleet/agent/tree"
@@ -71,7 +70,7 @@ func (in *inspection) moduleHash(n Name) (string, error) {
 // tarCopy. What is wrong with the content is told in the
 // inspection, so that a wrong sum can be told first; the error is about
 // reading the file or writing tarCopy.
-func inspect(ctx context.Context, f *os.File, size int64, name Name, tarCopy io.Writer, progress func(done, total int64)) (*inspection, error) {
+func inspect(ctx context.Context, f Blob, size int64, name Name, tarCopy io.Writer, progress func(done, total int64)) (*inspection, error) {
 	if size > maxArchive {
 		return nil, fmt.Errorf("%s has %d bytes; no Go archive is so large", f.Name(), size)
 	}
@@ -134,7 +133,7 @@ func inspectTar(r io.Reader, out io.Writer, c *content) (tree.Manifest, error) {
 }
 
 // inspectZip brings a zip before the same strict reader, as a tar stream.
-func inspectZip(f *os.File, size int64, c *content) (tree.Manifest, error) {
+func inspectZip(f io.ReaderAt, size int64, c *content) (tree.Manifest, error) {
 	z, err := zip.NewReader(f, size)
 	if err != nil {
 		return nil, wire.NewError(wire.KindArchiveCorrupt, fmt.Errorf("read archive: %w", err), "fetch the archive again")

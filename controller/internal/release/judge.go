@@ -3,10 +3,8 @@ package release
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/gofleet/gofleet/agent/spec"
@@ -15,32 +13,12 @@ import (
 // subject is a file before the judges.
 type subject struct {
 	name Name
-	file *os.File
+	file Blob
 	in   *inspection
 }
 
 // reader gives the file's bytes from the start.
 func (s *subject) reader() io.Reader { return io.NewSectionReader(s.file, 0, s.in.Size) }
-
-// beside reads a small file that lies beside the archive: nil if there is none.
-func (s *subject) beside(suffix string, limit int64) ([]byte, error) {
-	f, err := os.Open(s.file.Name() + suffix)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(data)) > limit {
-		err = fmt.Errorf("%s is longer than %d bytes", filepath.Base(f.Name()), limit)
-	}
-	if err == nil && len(data) == 0 {
-		err = fmt.Errorf("%s is empty", filepath.Base(f.Name()))
-	}
-	return data, err
-}
 
 // source is one kind of evidence. It gives Absent when it does not name the
 // file, else whether it speaks for it.
@@ -48,15 +26,13 @@ type source interface {
 	judge(ctx context.Context, s *subject) Finding
 }
 
-// judges are the sources of evidence in the order in which they decide. A
-// bundle's signed manifest has its place behind the table.
+// judges are the sources of evidence in the order in which they decide.
 func (o *Options) judges(c cache) []source {
-	return []source{
-		pinSource{o.Pins},
-		tableSource{o.Table},
-		pgpSource{o.Signer, c},
-		proofSource{o.SumDB},
+	judges := []source{pinSource{o.Pins}, tableSource{o.Table}}
+	if o.Bundle != nil {
+		judges = append(judges, bundleSource{o.Bundle})
 	}
+	return append(judges, pgpSource{o.Signer, c}, proofSource{o.SumDB})
 }
 
 // decide gives the first finding that is not Absent; there is no falling
@@ -98,13 +74,27 @@ func (t tableSource) judge(_ context.Context, s *subject) Finding {
 	return Finding{Sums, Good, "official sha256 of " + name + ", known to gofleet"}
 }
 
+// bundleSource is the signed manifest of the bundle that the archive is in.
+type bundleSource struct{ bundle Carrier }
+
+func (b bundleSource) judge(_ context.Context, s *subject) Finding {
+	switch want, signer := b.bundle.Promise(s.name.String()); {
+	case want == "":
+		return Finding{Bundle, Absent, "nobody who is trusted has signed " + b.bundle.String()}
+	case want != s.in.SHA256:
+		return Finding{Bundle, Bad, fmt.Sprintf("the manifest of %s, signed by %s, gives it sha256 %s", b.bundle, signer, want)}
+	default:
+		return Finding{Bundle, Good, "manifest signed by " + signer}
+	}
+}
+
 type pgpSource struct {
 	signer Signer
 	cache  cache
 }
 
 func (p pgpSource) judge(_ context.Context, s *subject) Finding {
-	armored, err := s.beside(".asc", maxSignature)
+	armored, err := s.file.Beside(".asc", maxSignature)
 	if err != nil {
 		return Finding{PGP, Bad, err.Error()}
 	}
@@ -140,7 +130,7 @@ func (p pgpSource) verify(s *subject, armored []byte) (Signature, error) {
 type proofSource struct{ key string }
 
 func (p proofSource) judge(_ context.Context, s *subject) Finding {
-	text, err := s.beside(EvidenceSuffix, maxEvidence)
+	text, err := s.file.Beside(EvidenceSuffix, maxEvidence)
 	if err != nil {
 		return Finding{SumDB, Bad, err.Error()}
 	}
@@ -191,6 +181,8 @@ func refuse(s *subject, f Finding) *RefusedError {
 	switch f.Kind {
 	case Pin:
 		e.Hint = "correct the pin if it is of another version or file, else get the archive again; this file's pin would be " + pinLine(s.name, s.in.SHA256)
+	case Bundle:
+		e.Hint = "the bundle is damaged: gofleet bundle verify says where; carry it over again"
 	case PGP, SumDB:
 		e.Reason = fmt.Sprintf("evidence %s does not hold: %s", f.Kind, f.Detail)
 	}

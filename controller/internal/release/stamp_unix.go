@@ -6,15 +6,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// stamp tells whether a file is the one that was read before. Whoever writes
+// Stamp tells whether a file is the one that was read before. Whoever writes
 // to it changes ctime, which no program can set back.
-type stamp struct {
+type Stamp struct {
 	Path  string `json:"path"`
 	Size  int64  `json:"size"`
 	MTime int64  `json:"mtime_ns"`
@@ -23,21 +24,35 @@ type stamp struct {
 	Dev   uint64 `json:"dev"`
 }
 
-func stampOf(f *os.File) (stamp, error) {
+// StampOf is the stamp of an open file.
+func StampOf(f *os.File) (Stamp, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return stamp{}, fmt.Errorf("stat %s: %w", f.Name(), err)
+		return Stamp{}, fmt.Errorf("stat %s: %w", f.Name(), err)
 	}
-	return stamp{
+	return Stamp{
 		Path: f.Name(), Size: st.Size,
 		MTime: st.Mtim.Nano(), CTime: st.Ctim.Nano(),
 		Inode: st.Ino, Dev: uint64(st.Dev),
 	}, nil
 }
 
-// settled tells whether the file was last changed long enough ago that another
+// Joined is the stamp of content with that path and size which lies in several
+// files, whose stamps are given.
+func Joined(path string, size int64, files []Stamp) Stamp {
+	s := Stamp{Path: path, Size: size}
+	h := fnv.New64a()
+	for _, f := range files {
+		fmt.Fprintln(h, f.Path, f.Size, f.Inode, f.Dev)
+		s.MTime, s.CTime, s.Dev = max(s.MTime, f.MTime), max(s.CTime, f.CTime), f.Dev
+	}
+	s.Inode = h.Sum64() | 1
+	return s
+}
+
+// Settled tells whether the file was last changed long enough ago that another
 // change would show: clocks of filesystems are coarse.
-func (s stamp) settled(now time.Time) bool {
+func (s Stamp) Settled(now time.Time) bool {
 	return s.Inode != 0 && now.Sub(time.Unix(0, s.CTime)) > time.Second
 }
 

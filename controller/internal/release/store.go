@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -17,7 +18,8 @@ import (
 // Options say where archives are and what is believed. The zero value of a
 // field means its default.
 type Options struct {
-	Location string                   // directory, http or https URL
+	Location string                   // directory, http or https URL; where there is no Bundle
+	Bundle   Carrier                  // that has the archives
 	CacheDir string                   // os.UserCacheDir()/gofleet; must be this user's alone
 	Pins     map[spec.Platform]string // gofleet_sha256, lower-case hex
 	Table    Table                    // BuiltinTable()
@@ -86,9 +88,9 @@ type slot struct {
 }
 
 // finder looks for the archive of a release in one kind of place and gives a
-// local path, with what may lie beside it, or a *MissingError.
+// open file, or a *MissingError.
 type finder interface {
-	find(ctx context.Context, v string, p spec.Platform) (path string, err error)
+	find(ctx context.Context, v string, p spec.Platform) (Blob, error)
 
 	// refused hears that what find gave is not to be used.
 	refused(path string)
@@ -104,6 +106,9 @@ func NewStore(o Options) (*Store, error) {
 	}
 	s := &Store{options: o, cache: c, open: map[Name]*slot{}}
 	switch {
+	case o.Bundle != nil:
+		s.finder = inBundle{o.Bundle}
+		s.options.Location = o.Bundle.String()
 	case o.Location == "":
 		return nil, errors.New("gofleet_archives is not set: it names the directory or URL that has the Go archives")
 	case strings.HasPrefix(o.Location, "http://"), strings.HasPrefix(o.Location, "https://"):
@@ -159,25 +164,31 @@ func (s *Store) Open(ctx context.Context, v string, p spec.Platform) (*Archive, 
 }
 
 func (s *Store) find(ctx context.Context, v string, p spec.Platform) (*Archive, error) {
-	path, err := s.finder.find(ctx, v, p)
+	f, err := s.finder.find(ctx, v, p)
 	if err != nil {
 		return nil, err
 	}
-	a, err := s.openFile(ctx, path)
+	a, err := s.openBlob(ctx, f)
 	if isRefused(err) {
-		s.finder.refused(path)
+		s.finder.refused(f.Name())
 	}
 	return a, err
 }
 
 // openFile makes an Archive of one file, whose name says what it should be.
 func (s *Store) openFile(ctx context.Context, path string) (*Archive, error) {
-	name, err := ParseName(filepath.Base(path))
+	f, err := openBlob(path)
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Open(path)
+	return s.openBlob(ctx, f)
+}
+
+// openBlob makes an Archive of what was opened, or closes it.
+func (s *Store) openBlob(ctx context.Context, f Blob) (*Archive, error) {
+	name, err := ParseName(filepath.Base(f.Name()))
 	if err != nil {
+		f.Close()
 		return nil, err
 	}
 	a, err := s.verify(ctx, f, name)
@@ -190,7 +201,7 @@ func (s *Store) openFile(ctx context.Context, path string) (*Archive, error) {
 
 // verify makes an Archive of an open file, or says why not: first what the
 // evidence decides, then whether the content fits the name.
-func (s *Store) verify(ctx context.Context, f *os.File, name Name) (*Archive, error) {
+func (s *Store) verify(ctx context.Context, f Blob, name Name) (*Archive, error) {
 	in, form, err := s.inspect(ctx, f, name)
 	if err != nil {
 		return nil, err
@@ -222,15 +233,8 @@ const wrongContentHint = "the file does not hold what its name says: fetch it ag
 // inspect reads the file, unless it is one that was read before. Where it is
 // asked for, the zstd form is made on the way; it is nil otherwise, and nobody
 // else sees it before it is published.
-func (s *Store) inspect(ctx context.Context, f *os.File, name Name) (*inspection, *zstdFile, error) {
-	st, err := f.Stat()
-	if err != nil {
-		return nil, nil, err
-	}
-	if !st.Mode().IsRegular() {
-		return nil, nil, &RefusedError{File: f.Name(), Reason: "it is not a regular file", Hint: "put the archive itself there"}
-	}
-	before, err := stampOf(f)
+func (s *Store) inspect(ctx context.Context, f Blob, name Name) (*inspection, *zstdFile, error) {
+	before, err := f.Stamp()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -255,14 +259,14 @@ func (s *Store) inspect(ctx context.Context, f *os.File, name Name) (*inspection
 }
 
 // read inspects a file that is not known, and notes what it is.
-func (s *Store) read(ctx context.Context, f *os.File, name Name, before stamp, form *zstdFile) (in *inspection, err error) {
+func (s *Store) read(ctx context.Context, f Blob, name Name, before Stamp, form *zstdFile) (in *inspection, err error) {
 	work := s.options.Progress.begin("verify " + name.String())
 	defer func() { work.End(err) }()
 	in, err = inspect(ctx, f, before.Size, name, form.writer(), work.Set)
 	if err != nil || in.broken != nil {
 		return in, err
 	}
-	if after, err := stampOf(f); err != nil || after != before {
+	if after, err := f.Stamp(); err != nil || after != before {
 		return nil, fmt.Errorf("read %s: it changed meanwhile", f.Name())
 	}
 	return in, s.cache.store(before, in)
@@ -287,23 +291,23 @@ func newDirectory(dir string) (directory, error) {
 	case err != nil:
 		return directory{}, fmt.Errorf("gofleet_archives: %w", err)
 	case !st.IsDir():
-		return directory{}, fmt.Errorf("gofleet_archives: %s is not a directory; bundles are not supported yet", abs)
+		return directory{}, fmt.Errorf("gofleet_archives: %s is not a directory", abs)
 	}
 	return directory{abs}, nil
 }
 
-func (d directory) find(_ context.Context, v string, p spec.Platform) (string, error) {
+func (d directory) find(_ context.Context, v string, p spec.Platform) (Blob, error) {
 	names := candidates(v, p)
 	for _, name := range names {
 		path := filepath.Join(d.dir, name)
 		switch _, err := os.Stat(path); {
 		case err == nil:
-			return path, nil
+			return openBlob(path)
 		case !errors.Is(err, os.ErrNotExist):
-			return "", err
+			return nil, err
 		}
 	}
-	return "", &MissingError{
+	return nil, &MissingError{
 		Version: v, Platform: p.String(), Location: d.dir, Looked: names,
 		Hint: d.hint(v, p),
 	}
@@ -318,14 +322,42 @@ func (d directory) hint(v string, p spec.Platform) string {
 	if err != nil {
 		return hint
 	}
-	var have []string
+	var names []string
 	for _, e := range entries {
-		if n, err := ParseName(e.Name()); err == nil && n.Platform == p && !slices.Contains(have, n.Version) {
+		names = append(names, e.Name())
+	}
+	return hint + others(names, p, "directory")
+}
+
+// others says which versions there are for a platform among the names.
+func others(names []string, p spec.Platform, where string) string {
+	var have []string
+	for _, name := range names {
+		if n, err := ParseName(name); err == nil && n.Platform == p && !slices.Contains(have, n.Version) {
 			have = append(have, n.Version)
 		}
 	}
 	if len(have) == 0 {
-		return hint
+		return ""
 	}
-	return fmt.Sprintf("%s; for %s the directory has %s", hint, p, strings.Join(have[max(0, len(have)-5):], ", "))
+	return fmt.Sprintf("; for %s the %s has %s", p, where, strings.Join(have[max(0, len(have)-5):], ", "))
 }
+
+// inBundle is a finder in a bundle.
+type inBundle struct{ bundle Carrier }
+
+func (b inBundle) find(_ context.Context, v string, p spec.Platform) (Blob, error) {
+	names := candidates(v, p)
+	for _, name := range names {
+		if f, err := b.bundle.Archive(name); !errors.Is(err, fs.ErrNotExist) {
+			return f, err
+		}
+	}
+	return nil, &MissingError{
+		Version: v, Platform: p.String(), Location: b.bundle.String(), Looked: names,
+		Hint: fmt.Sprintf("on a machine that reaches the internet, make one that has it: gofleet bundle create --go %s --platform %s -o FILE", v, p) +
+			others(b.bundle.Archives(), p, "bundle"),
+	}
+}
+
+func (b inBundle) refused(string) {}

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"hash"
 	"io"
-	"os"
 )
 
 // chunkSize is how much of what travels has a sha256 of its own: what a broken
@@ -49,7 +48,7 @@ func (s *sums) end() (whole string, chunks []string, size int64) {
 }
 
 // sumFile reads a file from its start and gives its sha256 and size.
-func sumFile(f *os.File) (string, int64, error) {
+func sumFile(f io.ReaderAt) (string, int64, error) {
 	h := sha256.New()
 	n, err := io.Copy(h, io.NewSectionReader(f, 0, maxArchive))
 	return hex.EncodeToString(h.Sum(nil)), n, err

@@ -3,7 +3,6 @@ package release
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -54,11 +53,36 @@ func Verify(ctx context.Context, file string, o Options) (*Verification, error) 
 		return nil, fmt.Errorf("verify: %w", err)
 	}
 	defer s.Close()
-	f, err := os.Open(abs)
+	f, err := openBlob(abs)
 	if err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
 	defer f.Close()
+	return s.verification(ctx, f, name, file)
+}
+
+// VerifyIn is Verify for an archive in a bundle.
+func VerifyIn(ctx context.Context, bundle Carrier, archive string, o Options) (*Verification, error) {
+	name, err := ParseName(archive)
+	if err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
+	o.Bundle = bundle
+	s, err := NewStore(o)
+	if err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
+	defer s.Close()
+	f, err := bundle.Archive(archive)
+	if err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
+	defer f.Close()
+	return s.verification(ctx, f, name, f.Name())
+}
+
+// verification asks everybody about an open archive that is shown as file.
+func (s *Store) verification(ctx context.Context, f Blob, name Name, file string) (*Verification, error) {
 	in, form, err := s.inspect(ctx, f, name)
 	if err != nil {
 		return nil, fmt.Errorf("verify: %w", err)

@@ -24,7 +24,7 @@ const zstdName = "zstd"
 // zstdForm is kept beside a zstd stream that was made from an archive.
 type zstdForm struct {
 	Transfer wire.Transfer `json:"transfer"`
-	Stamp    stamp         `json:"stamp"`
+	Stamp    Stamp         `json:"stamp"`
 }
 
 // openZstd takes the zstd form of an archive from the cache.
@@ -42,7 +42,7 @@ func openForm(c cache, archive, name string) (*Transfer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if now, err := stampOf(f); err != nil || now != form.Stamp {
+	if now, err := StampOf(f); err != nil || now != form.Stamp {
 		sum, size, err := sumFile(f)
 		if err != nil || sum != form.Transfer.SHA256 || size != form.Transfer.Size {
 			f.Close()
@@ -113,7 +113,7 @@ func (z *zstdFile) publishAs(c cache, archive, name string, t wire.Transfer) (*T
 	t.ChunkSize = chunkSize
 	form := zstdForm{Transfer: t}
 	form.Transfer.SHA256, form.Transfer.Chunks, form.Transfer.Size = z.sums.end()
-	if form.Stamp, err = stampOf(z.file); err != nil { // renaming has changed its ctime
+	if form.Stamp, err = StampOf(z.file); err != nil { // renaming has changed its ctime
 		return nil, err
 	}
 	form.Stamp.Path = path
