@@ -92,7 +92,8 @@ var readers = map[string]func(n node, s *Spec){
 			s.Archives = v
 		}
 	},
-	"sha256": func(n node, s *Spec) { s.SHA256 = n.pins() },
+	"trusted_keys": func(n node, s *Spec) { s.TrustedKeys = n.trustedKeys() },
+	"sha256":       func(n node, s *Spec) { s.SHA256 = n.pins() },
 	"root": func(n node, s *Spec) {
 		if v, ok := n.place(); ok {
 			s.Root = v
@@ -117,7 +118,7 @@ var readers = map[string]func(n node, s *Spec){
 
 // reserved are the names of later parts.
 var reserved = []string{
-	"modules", "gopath", "netrc", "trusted_keys", "site_seed", "slo", "time",
+	"modules", "gopath", "netrc", "site_seed", "slo", "time",
 	"packages", "users", "services", "firewall", "policy",
 }
 
@@ -168,6 +169,29 @@ func (n node) archives() (string, bool) {
 		return s, true
 	}
 	return "", false
+}
+
+// trustedKeys reads a list of keys. Which of them are files, and whether those
+// are there, is for who reads bundles.
+func (n node) trustedKeys() []string {
+	const example = `write a list of minisign public keys or of files with one, like ["RWQf6LRC…", keys/build.pub]`
+	if _, text := n.v.(string); text && !n.p.o.Lenient {
+		n.fail(example, "must be a list, not text")
+		return nil
+	}
+	items, _ := n.list(example)
+	var keys []string
+	for _, item := range items {
+		key, ok := item.text(example)
+		switch key = strings.TrimSpace(key); {
+		case !ok:
+		case key == "":
+			item.fail(example, "is empty")
+		default:
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // pins reads gofleet_sha256.

@@ -163,6 +163,16 @@ func TestArchives(t *testing.T) {
 	}
 }
 
+func TestTrustedKeys(t *testing.T) {
+	check(t, inventory, []one{
+		{vars: v("trusted_keys", list{"any", "../keys/build.pub"})},
+		{vars: v("trusted_keys", list{})},
+		{v("trusted_keys", "any"), "gofleet_trusted_keys", "must be a list, not text", "list"},
+		{v("trusted_keys", list{""}), "gofleet_trusted_keys[0]", "is empty", "list"},
+		{v("trusted_keys", list{int64(3)}), "gofleet_trusted_keys[0]", "must be text, not a number (3)", "list"},
+	})
+}
+
 func TestPins(t *testing.T) {
 	check(t, inventory, []one{
 		{vars: v("sha256", dict{"linux/amd64": sum, "linux-armv7l": sum, "linux-ppc64le": sum, "linux-s390x": nil})},

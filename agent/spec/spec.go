@@ -11,6 +11,7 @@ import "time"
 type Spec struct {
 	GoVersion     string              `json:"go_version,omitempty"`  // "1.26.8", without "go"; empty where the command needs none
 	Archives      string              `json:"archives,omitempty"`    // directory, URL or bundle, as written; the controller resolves it
+	TrustedKeys   []string            `json:"-"`                     // whose bundles are taken: minisign public keys, paths of files with one, or "any"
 	SHA256        map[Platform]string `json:"sha256,omitempty"`      // pins, lower-case hex
 	Root          string              `json:"root"`                  // absolute
 	Link          string              `json:"link"`                  // absolute

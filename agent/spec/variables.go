@@ -26,6 +26,7 @@ func Variables() []Variable {
 	return []Variable{
 		{Name: "go_version", Type: "str", Format: "version", Required: true, Help: "the Go release to install, in quotes"},
 		{Name: "archives", Type: "path", Default: DefaultArchives, Help: "directory, http(s) URL on the inner network, or bundle"},
+		{Name: "trusted_keys", Type: "list", Elements: "str", Default: []any{}, Help: "whose bundles are taken, beside one's own: minisign public keys, files with one, or any"},
 		{Name: "sha256", Type: "dict", Default: map[string]any{}, Help: "sha256 of the archive by platform: pins that decide alone"},
 		{Name: "root", Type: "path", Default: DefaultRoot, Help: "where toolchains lie on the host"},
 		{Name: "link", Type: "path", Default: DefaultLink, Help: "the link to the current toolchain"},

@@ -22,6 +22,12 @@ options:
       - Directory, http(s) URL on the inner network, or bundle.
     type: path
     default: ../archives
+  trusted_keys:
+    description:
+      - "Whose bundles are taken, beside one's own: minisign public keys, files with one, or any."
+    type: list
+    elements: str
+    default: []
   sha256:
     description:
       - "Sha256 of the archive by platform: pins that decide alone."
