@@ -9,8 +9,10 @@ import (
 	"strings"
 
 	"github.com/gofleet/gofleet/agent/spec"
+	"github.com/gofleet/gofleet/controller/internal/bundle"
 	"github.com/gofleet/gofleet/controller/internal/fleet"
 	"github.com/gofleet/gofleet/controller/internal/inventory"
+	"github.com/gofleet/gofleet/controller/internal/minisign"
 	"github.com/gofleet/gofleet/controller/internal/release"
 	"github.com/gofleet/gofleet/controller/internal/report"
 )
@@ -27,6 +29,7 @@ type shelf struct {
 // book is the archives of one version from one location.
 type book struct {
 	store  *release.Store
+	bundle *bundle.Bundle // nil: they lie in a directory or on a server
 	offers map[spec.Platform]fleet.Offer
 	failed problems // with every host that wants it
 }
@@ -40,10 +43,10 @@ func (sh *shelf) open(ctx context.Context, hosts []*inventory.Host, specs []*spe
 	for i, h := range hosts {
 		s := specs[i]
 		location := resolve(s.Archives, h.Dir())
-		key := fmt.Sprint(location, "\x00", s.GoVersion, "\x00", s.SHA256, "\x00", s.Preconditions.Arch)
+		key := fmt.Sprint(location, "\x00", s.TrustedKeys, h.Dir(), "\x00", s.GoVersion, "\x00", s.SHA256, "\x00", s.Preconditions.Arch)
 		b := sh.books[key]
 		if b == nil {
-			b = sh.openBook(ctx, location, s)
+			b = sh.openBook(ctx, location, h.Dir(), s)
 			sh.books[key] = b
 		}
 		for _, p := range b.failed {
@@ -57,12 +60,18 @@ func (sh *shelf) open(ctx context.Context, hosts []*inventory.Host, specs []*spe
 
 // openBook opens the archives of one version for each platform that the
 // preconditions let through and an agent exists for.
-func (sh *shelf) openBook(ctx context.Context, location string, s *spec.Spec) *book {
+func (sh *shelf) openBook(ctx context.Context, location, dir string, s *spec.Spec) *book {
 	b := &book{offers: map[spec.Platform]fleet.Offer{}}
+	options := release.Options{Location: location, Pins: s.SHA256, Zstd: sh.zstd, Progress: progress(sh.ui)}
 	var err error
-	b.store, err = release.NewStore(release.Options{
-		Location: location, Pins: s.SHA256, Zstd: sh.zstd, Progress: progress(sh.ui),
-	})
+	if bundle.Is(location) {
+		if b.bundle, err = sh.openBundle(ctx, location, dir, s.TrustedKeys); err != nil {
+			b.failed = problemsOf(err)
+			return b
+		}
+		options.Bundle = b.bundle
+	}
+	b.store, err = release.NewStore(options)
 	if err != nil {
 		b.failed = problemsOf(err)
 		return b
@@ -85,11 +94,56 @@ func (sh *shelf) openBook(ctx context.Context, location string, s *spec.Spec) *b
 	return b
 }
 
+// openBundle opens a bundle and makes sure that no byte of it is damaged.
+func (sh *shelf) openBundle(ctx context.Context, location, dir string, keys []string) (*bundle.Bundle, error) {
+	trusted := make([]string, len(keys))
+	for i, key := range keys {
+		trusted[i] = keyOrFile(key, dir)
+	}
+	trust, err := trustOf(trusted)
+	if err != nil {
+		return nil, hint(fmt.Errorf("gofleet_trusted_keys: %w", err), "write a minisign public key, the path of a file with one, or any")
+	}
+	b, err := bundle.Open(location, bundle.Options{Trust: trust})
+	if err != nil {
+		return nil, err
+	}
+	cache, err := release.CacheDir("")
+	if err == nil {
+		err = b.Check(ctx, bundle.CheckOptions{CacheDir: cache, Progress: progress(sh.ui)})
+	}
+	if err != nil {
+		b.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// keyOrFile resolves a trusted key that is a path.
+func keyOrFile(key, dir string) string {
+	if _, err := minisign.ParsePublicKey(key); err == nil || key == bundle.Any {
+		return key
+	}
+	return resolve(key, dir)
+}
+
+// trustOf is the user's own key and those of the list.
+func trustOf(keys []string) (bundle.Trust, error) {
+	config, err := bundle.ConfigDir()
+	if err != nil {
+		return bundle.Trust{}, err
+	}
+	return bundle.NewTrust(config, keys)
+}
+
 // close closes every archive.
 func (sh *shelf) close() {
 	for _, b := range sh.books {
 		if b.store != nil {
 			b.store.Close() // files that were only read
+		}
+		if b.bundle != nil {
+			b.bundle.Close()
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/gofleet/gofleet/agent/wire"
+	"github.com/gofleet/gofleet/controller/internal/bundle"
 	"github.com/gofleet/gofleet/controller/internal/inventory"
 	"github.com/gofleet/gofleet/controller/internal/release"
 	"github.com/gofleet/gofleet/controller/internal/report"
@@ -60,6 +61,7 @@ func problemsOf(err error) []report.Problem {
 		refused *release.RefusedError
 		missing *release.MissingError
 		remote  *wire.Error
+		carried *bundle.Error
 	)
 	switch {
 	case errors.As(err, &known):
@@ -70,6 +72,8 @@ func problemsOf(err error) []report.Problem {
 		p.Hint = refused.Hint
 	case errors.As(err, &missing):
 		p.Hint = missing.Hint
+	case errors.As(err, &carried):
+		p.Hint = carried.Hint
 	case errors.As(err, &remote):
 		p.Hint = remote.Hint
 	}
