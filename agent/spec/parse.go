@@ -26,6 +26,8 @@ type Options struct {
 	// Raw gives the scalar at a path as it was written, "1.20", or "". It may be
 	// nil.
 	Raw func(path ...string) string
+	// Evaluated: templates have been evaluated, and a "{{" left is text.
+	Evaluated bool
 	// Lenient takes what templates and module arguments turn values into: "5"
 	// is 5, "a,b" is a list, text with "{{" is text, empty text is not set.
 	Lenient bool
@@ -50,7 +52,7 @@ func Parse(vars map[string]any, o Options) (*Spec, error) {
 			p.unknown(n, bare)
 		case v == nil || o.Lenient && v == "":
 			// Not set: the default stands.
-		case !o.Lenient && n.templated():
+		case !o.Lenient && !o.Evaluated && n.templated():
 		default:
 			read(n, s)
 		}

@@ -30,10 +30,10 @@ type app struct {
 
 // inventoryFlags choose hosts and variables, with ansible-playbook's names.
 type inventoryFlags struct {
-	sources       []string
-	limit         string
-	extraVars     []string
-	vaultPassword []string
+	sources   []string
+	limit     string
+	extraVars []string
+	vault     vaultFlags
 }
 
 // connectFlags say how hosts are reached.
@@ -123,7 +123,7 @@ func (a *app) addInventory(cmd *cobra.Command) {
 	f.StringArrayVarP(&a.inventory.sources, "inventory", "i", nil, "inventory: a file, a directory or a `host,` list; repeats")
 	f.StringVarP(&a.inventory.limit, "limit", "l", "", "only the hosts of this `pattern`; @file reads names")
 	f.StringArrayVarP(&a.inventory.extraVars, "extra-vars", "e", nil, "variables above all others: `k=v`, YAML, JSON or @file; repeats")
-	f.StringArrayVar(&a.inventory.vaultPassword, "vault-password-file", nil, "`file` with the vault password; repeats")
+	a.inventory.vault.add(f)
 	complete(cmd, "limit", a.completeNames(true))
 }
 
@@ -171,11 +171,11 @@ func (a *app) loadInventory(cmd *cobra.Command) (*inventory.Inventory, error) {
 			"name one with -i: a file, a program, a directory, or host names with a comma behind them")
 	}
 	return inventory.Load(cmd.Context(), inventory.Options{
-		Sources:            a.inventory.sources,
-		ExtraVars:          a.inventory.extraVars,
-		VaultPasswordFiles: a.inventory.vaultPassword,
-		Env:                os.Environ(),
-		AnsibleInventory:   ansibleInventory(),
+		Sources:          a.inventory.sources,
+		ExtraVars:        a.inventory.extraVars,
+		Vault:            a.vaultOptions(),
+		Env:              os.Environ(),
+		AnsibleInventory: ansibleInventory(),
 	})
 }
 

@@ -82,19 +82,36 @@ func (a *app) becomePassword(ctx context.Context, ui *report.Reporter) (func() (
 	return func() (string, error) { return password, nil }, nil
 }
 
+// isConnection says whether a variable may say how a host is reached: what is
+// left out are the facts of hosts, which inventories may have too.
+func isConnection(name string) bool {
+	rest, ok := strings.CutPrefix(name, "ansible_")
+	word, _, _ := strings.Cut(rest, "_")
+	switch word {
+	case "connection", "host", "port", "user", "password", "private", "ssh", "become", "sudo", "su", "doas", "timeout", "pipelining", "scp", "sftp":
+		return ok
+	}
+	return false
+}
+
 // targets reads every host's connection variables. All errors come at once.
 func (c *connector) targets(hosts []*inventory.Host) ([]remote.Target, error) {
 	targets := make([]remote.Target, len(hosts))
 	var found problems
 	for i, h := range hosts {
-		t, err := remote.TargetFromVars(h.Name, h.Vars, c.defaults)
+		vars, err := h.Evaluate(isConnection)
+		if err != nil {
+			found = append(found, unevaluated(h, err)...)
+			continue
+		}
+		t, err := remote.TargetFromVars(h.Name, vars, c.defaults)
 		var bad *remote.VariableError
 		switch {
 		case err == nil:
 			targets[i] = t
 		case errors.As(err, &bad):
 			found = append(found, report.Problem{
-				Where: h.Origin(bad.Variable).String(), Message: bad.Error(), Hint: bad.Hint, Hosts: []string{h.Name},
+				Where: h.Origin(bad.Variable).String(), Message: unquoted(h, bad.Variable, bad.Error()), Hint: bad.Hint, Hosts: []string{h.Name},
 			})
 		default:
 			return nil, fmt.Errorf("%s: %w", h.Name, err)

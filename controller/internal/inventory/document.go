@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/gofleet/gofleet/controller/internal/inventory/vault"
 )
 
 const (
@@ -14,22 +16,19 @@ const (
 	maxExpanded = 5_000_000
 )
 
-// vaultHeader begins every file that Ansible Vault encrypted.
-const vaultHeader = "$ANSIBLE_VAULT"
-
 // loader turns text into values and collects what is worth a warning.
 type loader struct {
 	warn func(p Position, format string, args ...any)
+	ring *vault.Ring // nil: no passwords
 }
 
 // load reads a JSON or YAML document, as Ansible does: whatever is JSON is
 // read as JSON, where 1e3 is a number. It returns nil for an empty document.
 func (l *loader) load(name string, text []byte) (*value, error) {
-	doc := &document{name}
-	text, err := l.plain(doc, text)
-	if err != nil {
-		return nil, err
-	}
+	return l.parse(&document{name: name}, text)
+}
+
+func (l *loader) parse(doc *document, text []byte) (*value, error) {
 	if !utf8.Valid(text) {
 		return nil, at(doc.at(invalidLine(text)), "not UTF-8").hint("save the file as UTF-8")
 	}
@@ -39,15 +38,6 @@ func (l *loader) load(name string, text []byte) (*value, error) {
 		}
 	}
 	return l.parseYAML(doc, text)
-}
-
-// plain is the text of a file that may be encrypted as a whole.
-func (l *loader) plain(doc *document, text []byte) ([]byte, error) {
-	if bytes.HasPrefix(text, []byte(vaultHeader)) {
-		return nil, at(doc.at(1), "encrypted with Ansible Vault, which gofleet does not read yet").
-			hint("decrypt it with ansible-vault decrypt, or name the hosts that do not need it with --limit")
-	}
-	return text, nil
 }
 
 // invalidLine is the line of the first byte that is not UTF-8.

@@ -80,7 +80,7 @@ func TestErrors(t *testing.T) {
 		{"range of two widths", "all:\n  hosts:\n    \"a[01:100]\":\n", "hosts.yaml:3: host a[01:100]: begin and end of a host range", ""},
 		{"step of zero", "all:\n  hosts:\n    \"a[1:5:0]\":\n", "hosts.yaml:3: host a[1:5:0]: the step", ""},
 		{"huge range", "all:\n  hosts:\n    \"a[1:9999999999]\":\n", "hosts.yaml:3: host a[1:9999999999]: the range stands for more than 1000000", ""},
-		{"vault file", "$ANSIBLE_VAULT;1.1;AES256\n6162\n", "hosts.yaml:1: encrypted with Ansible Vault", "decrypt"},
+		{"vault file", "$ANSIBLE_VAULT;1.1;AES256\n6162\n", "hosts.yaml:1: encrypted with Ansible Vault (id default), and no vault password is given", "--vault-password-file"},
 		{"program", "chmod -x\n#!/bin/sh\necho '{}'\n", "hosts.yaml: a program that may not be executed", "chmod"},
 	}
 	for _, test := range tests {
@@ -163,7 +163,7 @@ func TestVarsFileErrors(t *testing.T) {
 		t.Errorf("errors are %s\nwant       %s", s, want)
 	}
 	_, err = inv.Host("d1")
-	checkError(t, err, "host_vars/d1/vault:1: encrypted with Ansible Vault", "decrypt")
+	checkError(t, err, "host_vars/d1/vault:1: encrypted with Ansible Vault", "--vault-password-file")
 	if _, err := inv.ListJSON(ListOptions{}); err == nil {
 		t.Error("the list of a site with bad files succeeds")
 	}

@@ -40,7 +40,7 @@ func (r *reader) extraVars(options []string) (map[string]variable, error) {
 
 // extraVar reads one -e option; nil for an empty one.
 func (r *reader) extraVar(name, opt string) (*value, error) {
-	doc := &document{name}
+	doc := &document{name: name}
 	switch {
 	case opt == "":
 		return nil, nil
@@ -49,7 +49,7 @@ func (r *reader) extraVar(name, opt string) (*value, error) {
 		if err != nil {
 			return nil, readError(opt[1:], err)
 		}
-		v, err := r.loader.load(opt[1:], text)
+		v, err := r.loader.loadFile(opt[1:], text)
 		if v == nil && err == nil {
 			return nil, &Error{File: opt[1:], Msg: "no variables in this file", Hint: "write name: value lines"}
 		}

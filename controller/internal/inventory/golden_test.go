@@ -16,6 +16,8 @@ var update = flag.Bool("update", false, "write the golden files with the ansible
 //
 //	$ list | export | graph [GROUP] | vars [GROUP] | host NAME | hosts PATTERN, then options
 //
+// of which -V is --vault-id, and files that begin with #! can be executed.
+//
 // A golden file has the output of each, made by the real tool.
 type corpusCase struct {
 	name     string
@@ -103,6 +105,7 @@ type invocation struct {
 	verb, arg string
 	sources   []string
 	extra     []string
+	vault     []string
 	limit     string
 }
 
@@ -116,6 +119,9 @@ func parseInvocation(words []string) invocation {
 		case "-e":
 			i++
 			in.extra = append(in.extra, words[i])
+		case "-V":
+			i++
+			in.vault = append(in.vault, words[i])
 		case "-l":
 			i++
 			in.limit = words[i]
@@ -135,6 +141,9 @@ func (in invocation) real(t testing.TB, a *ansible, dir string) answer {
 	}
 	for _, e := range in.extra {
 		args = append(args, "-e", e)
+	}
+	for _, v := range in.vault {
+		args = append(args, "--vault-id", v)
 	}
 	if in.limit != "" {
 		args = append(args, "-l", in.limit)
@@ -162,7 +171,9 @@ func (in invocation) real(t testing.TB, a *ansible, dir string) answer {
 // ours is what this package prints.
 func (in invocation) ours(t testing.TB, dir string, d Dialect) (string, error) {
 	t.Helper()
-	inv, err := Load(t.Context(), Options{Sources: in.sources, ExtraVars: in.extra, Dir: dir, Env: os.Environ()})
+	inv, err := Load(t.Context(), Options{
+		Sources: in.sources, ExtraVars: in.extra, Dir: dir, Env: os.Environ(), Vault: VaultOptions{IDs: in.vault, Env: os.Environ()},
+	})
 	if err != nil {
 		return "", err
 	}

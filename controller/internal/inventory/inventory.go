@@ -23,15 +23,15 @@ import (
 
 // Options say what to read.
 type Options struct {
-	Sources            []string // -i: files, directories and host lists such as "web1,web2:2222,"
-	VaultPasswordFiles []string // kept for vault, which is not read yet
-	ExtraVars          []string // -e: k=v words, JSON or YAML, @file
-	Dir                string   // working directory; "" is the process's own
+	Sources   []string     // -i: files, directories and host lists such as "web1,web2:2222,"
+	ExtraVars []string     // -e: k=v words, JSON or YAML, @file
+	Dir       string       // working directory; "" is the process's own
+	Vault     VaultOptions // passwords of what ansible-vault encrypted
 
 	// Settings are what Ansible reads from its [inventory] settings.
 	Settings Settings
-	// Env is the environment, NAME=value, of programs among the sources. The
-	// process's own is never used.
+	// Env is the environment, NAME=value, of programs among the sources, and
+	// what lookup('env') sees. The process's own is never used.
 	Env []string
 	// AnsibleInventory is the ansible-inventory that reads what only Python
 	// can; "" if there is none.
@@ -59,6 +59,8 @@ type Inventory struct {
 	work   *varsDir   // the working directory
 	extra  map[string]variable
 
+	templates *templates
+
 	mu       sync.Mutex
 	warnings []string
 	warned   map[string]bool
@@ -72,7 +74,8 @@ type Host struct {
 	Groups []string // all groups it is in but all, sorted
 	// Vars are nil, bool, int64, *big.Int, float64, string, Vault, []any or
 	// map[string]any. Dates are their ISO text. Ansible's magic variables are
-	// not among them.
+	// not among them. Templates stand in them as they are written; Evaluate
+	// gives their values.
 	Vars map[string]any
 
 	at      Position
@@ -84,6 +87,9 @@ type Host struct {
 	extra   map[string]variable // -e
 	err     error               // why its variables can't be put together
 	done    bool
+	inv     *Inventory
+	scope   *scope          // what its templates see; nil until one is evaluated
+	secrets map[string]bool // evaluated variables that came from a vault
 }
 
 // Dir is the directory of the source that the host was first found in,
@@ -138,6 +144,12 @@ func Load(ctx context.Context, o Options) (*Inventory, error) {
 		return nil, err
 	}
 	inv.tree = r.tree
+	ring, err := r.vaultRing(ctx, o.Vault)
+	if err != nil {
+		return nil, err
+	}
+	r.loader.ring = ring
+	inv.templates = newTemplates(inv, o.Env)
 	inv.files = &varsFiles{loader: r.loader, files: map[string]varsFile{}}
 	inv.work = &varsDir{name: ".", path: r.path(".")}
 
@@ -154,7 +166,6 @@ func Load(ctx context.Context, o Options) (*Inventory, error) {
 	if len(o.Sources) == 0 {
 		errs = append(errs, &Error{Msg: "no inventory", Hint: "name one with -i"})
 	}
-	var err error
 	if inv.extra, err = r.extraVars(o.ExtraVars); err != nil {
 		errs = append(errs, err)
 	}

@@ -36,7 +36,8 @@ func (inv *Inventory) match(pattern, limit string) ([]*Host, error) {
 }
 
 // limitTerms splits a limit; @file stands for the lines of the file, each one
-// term.
+// term. A file that names nobody is an error, where Ansible would go on with
+// every host.
 func (inv *Inventory) limitTerms(limit string) ([]string, error) {
 	var terms []string
 	for _, t := range splitPattern(limit) {
@@ -49,10 +50,15 @@ func (inv *Inventory) limitTerms(limit string) ([]string, error) {
 		if err != nil {
 			return nil, readError(name, err).hint("--limit @FILE reads one host or pattern a line from FILE")
 		}
+		before := len(terms)
 		for line := range strings.SplitSeq(string(text), "\n") {
-			if line = strings.TrimSpace(line); line != "" {
+			if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
 				terms = append(terms, line)
 			}
+		}
+		if len(terms) == before {
+			return nil, (&Error{File: name, Msg: "no host or pattern in this file", err: ErrNoHosts}).
+				hint("write one a line; with an empty file Ansible would take every host")
 		}
 	}
 	return terms, nil
@@ -284,7 +290,7 @@ func (inv *Inventory) localhost(name string) *Host {
 	if inv.local == nil {
 		p := Position{File: "implicit localhost"}
 		inv.local = &Host{Name: name, at: p, lineage: &lineage{}}
-		inv.local.set("ansible_connection", variable{val: stringValue(&document{p.File}, "local")})
+		inv.local.set("ansible_connection", variable{val: stringValue(&document{name: p.File}, "local")})
 	}
 	return inv.local
 }

@@ -60,9 +60,7 @@ func (r *reader) runPlugin(src *source, name string, line int) error {
 	for _, e := range r.options.ExtraVars {
 		args = append(args, "-e", e)
 	}
-	for _, f := range r.options.VaultPasswordFiles {
-		args = append(args, "--vault-password-file", f)
-	}
+	args = append(args, r.options.Vault.args()...)
 	saved := r.options.Env
 	defer func() { r.options.Env = saved }()
 	r.options.Env = append(slices.Clone(saved), "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED=1", "ANSIBLE_NOCOLOR=1",
@@ -89,7 +87,7 @@ func (r *reader) runPlugin(src *source, name string, line int) error {
 	for text := range strings.Lines(out.stderr) {
 		r.warn(src.doc.at(0), "ansible-inventory said: %s", strings.TrimSuffix(text, "\n"))
 	}
-	doc := &document{fmt.Sprintf("%s (%s)", src.doc.name, name)}
+	doc := &document{name: fmt.Sprintf("%s (%s)", src.doc.name, name)}
 	v, ok := parseJSON(doc, out.stdout)
 	if !ok || v.kind != mapKind {
 		return at(src.doc.at(line), "what ansible-inventory printed is not JSON: %s", visible([]byte(firstBytes(out.stdout, 60)))).said(out.stderr)

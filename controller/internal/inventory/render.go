@@ -199,7 +199,9 @@ func (w *graphWriter) group(g *group, depth int) error {
 			if w.inv.prepare(h); h.err != nil {
 				return h.err
 			}
-			w.variables(h.all(), depth+1)
+			if err := w.variables(h.all(), depth+1); err != nil {
+				return err
+			}
 		}
 	}
 	if !w.vars {
@@ -209,14 +211,20 @@ func (w *graphWriter) group(g *group, depth int) error {
 	if err != nil {
 		return err
 	}
-	w.variables(vars, depth)
-	return nil
+	return w.variables(vars, depth)
 }
 
-func (w *graphWriter) variables(vars map[string]variable, depth int) {
+// variables writes variables with vault values decrypted, as Ansible does here
+// and nowhere else.
+func (w *graphWriter) variables(vars map[string]variable, depth int) error {
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
-		w.line(depth, fmt.Sprintf("{%s = %s}", name, pythonStr(vars[name].val)))
+		v, err := vars[name].val.unsealed(w.inv, name)
+		if err != nil {
+			return err
+		}
+		w.line(depth, fmt.Sprintf("{%s = %s}", name, pythonStr(v)))
 	}
+	return nil
 }
 
 // HostsText is what ansible PATTERN --list-hosts prints. Nothing matched is

@@ -152,7 +152,7 @@ func (r *reader) readScript(src *source) error {
 	for line := range strings.Lines(out.stderr) {
 		r.warn(src.doc.at(0), "it said: %s", strings.TrimSuffix(line, "\n"))
 	}
-	s := scriptSource{reader: r, src: src, path: path, doc: &document{src.doc.name + " --list"}}
+	s := scriptSource{reader: r, src: src, path: path, doc: &document{name: src.doc.name + " --list"}}
 	root, err := s.parse(s.doc, out)
 	if err != nil {
 		return err
@@ -370,7 +370,7 @@ func (s *scriptSource) ask(h hostLine) (*value, error) {
 	if err := s.ctx.Err(); err != nil {
 		return nil, err
 	}
-	doc := &document{fmt.Sprintf("%s --host %s", s.src.doc.name, h.name)}
+	doc := &document{name: fmt.Sprintf("%s --host %s", s.src.doc.name, h.name)}
 	out, err := s.run(s.src, s.path, "--host", h.name)
 	var start *startError
 	if errors.As(err, &start) {

@@ -136,7 +136,7 @@ func (r *reader) readFile(name, path string) error {
 	if err != nil {
 		return readError(name, err)
 	}
-	src := &source{doc: &document{name}, path: path, dir: filepath.Dir(abs), program: isProgram(path)}
+	src := &source{doc: &document{name: name}, path: path, dir: filepath.Dir(abs), program: isProgram(path)}
 	var tried []attempt
 	for _, p := range r.plugins {
 		if p.wants == nil || !p.wants(src) {
@@ -147,7 +147,7 @@ func (r *reader) readFile(name, path string) error {
 			if err != nil {
 				return readError(name, err)
 			}
-			if src.text, err = r.loader.plain(src.doc, text); err != nil {
+			if src.text, src.doc.secret, err = r.loader.open(name, text); err != nil {
 				return err
 			}
 		}
@@ -160,9 +160,9 @@ func (r *reader) readFile(name, path string) error {
 		if err == nil {
 			r.read = append(r.read, path)
 		}
-		return err
+		return src.told(err)
 	}
-	return unread(src, tried)
+	return src.told(unread(src, tried))
 }
 
 // attempt is why a plugin could not read a file.
@@ -321,7 +321,7 @@ func (r *reader) readHostList(list string) error {
 func (r *reader) readRangeList(list string) error { return r.listed(list, expandHosts) }
 
 func (r *reader) listed(list string, expand func(string) ([]string, int, error)) error {
-	src := &source{doc: &document{"-i " + list}}
+	src := &source{doc: &document{name: "-i " + list}}
 	for word := range strings.SplitSeq(list, ",") {
 		word = strings.TrimSpace(word)
 		if word == "" {

@@ -20,7 +20,10 @@ func (Vault) GoString() string { return "(vault)" }
 func (v Vault) MarshalJSON() ([]byte, error) { return json.Marshal(v.String()) }
 
 // document is one file, -e option or other text that values came from.
-type document struct{ name string }
+type document struct {
+	name   string
+	secret bool // decrypted with a vault password
+}
 
 func (d *document) at(line int) Position { return Position{d.name, line} }
 
@@ -49,6 +52,9 @@ type value struct {
 
 	native any // cache of goValue; guarded by Inventory.mu
 	cached bool
+	lifted any      // cache of what templates see; guarded by Inventory.mu
+	kept   *dynamic // of a template or vault value; guarded by Inventory.mu
+	alive  int8     // cache of isDynamic: 0 unknown, 1 no, 2 yes; guarded by Inventory.mu
 }
 
 // pair is one entry of a mapping, in the order Python's dict keeps.

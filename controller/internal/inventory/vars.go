@@ -10,6 +10,7 @@ import (
 type baseVars struct {
 	vars   map[string]variable
 	native map[string]any
+	alive  []string // names of variables with templates or vault values
 	err    error
 }
 
@@ -86,6 +87,9 @@ func (inv *Inventory) baseOf(l *lineage) *baseVars {
 	b.native = make(map[string]any, len(b.vars))
 	for name, v := range b.vars {
 		b.native[name] = v.val.goValue()
+		if v.val.isDynamic() {
+			b.alive = append(b.alive, name)
+		}
 	}
 	for name, v := range inv.extra {
 		b.native[name] = v.val.goValue()
@@ -104,7 +108,7 @@ func (inv *Inventory) prepare(h *Host) {
 	if h.done {
 		return
 	}
-	h.done = true
+	h.done, h.inv = true, inv
 	base := inv.baseOf(h.lineage)
 	h.own = h.inline
 	h.extra = inv.extra

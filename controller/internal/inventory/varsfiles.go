@@ -142,7 +142,7 @@ func (f *varsFiles) load(name, path string) varsFile {
 	if err != nil {
 		return varsFile{err: readError(name, err)}
 	}
-	v, err := f.loader.load(name, text)
+	v, err := f.loader.loadFile(name, text)
 	switch {
 	case err != nil:
 		return varsFile{err: err}

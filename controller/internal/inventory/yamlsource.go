@@ -28,7 +28,7 @@ func (r *reader) readYAML(src *source) error {
 // yamlRoot is the dictionary that a YAML file is, or nil for an empty file.
 func (r *reader) yamlRoot(src *source) (*value, error) {
 	if !src.parsed {
-		src.root, src.rootErr = r.loader.load(src.doc.name, src.text)
+		src.root, src.rootErr = r.loader.parse(src.doc, src.text)
 		src.parsed = true
 	}
 	switch root := src.root; {

@@ -22,6 +22,7 @@ os.environ.update(
     ANSIBLE_CONFIG=config,
     ANSIBLE_DEPRECATION_WARNINGS="0",
     ANSIBLE_NOCOLOR="1",
+    GOFLEET_TEST_VARIABLE="from env",
     HOME=home.name,
     COLUMNS="1000",
 )
