@@ -138,7 +138,9 @@ func (u *Upload) open(ctx context.Context, loginUID int) error {
 	if u.offset, err = u.rightPrefix(ctx); err == nil {
 		err = errors.Join(f.Truncate(u.offset), f.Chmod(0o600))
 	}
-	if err == nil && loginUID != os.Geteuid() {
+	// Only root can give it to the login user. Who became another user gets the
+	// bytes on stdin, because the login user's SFTP may not open the file.
+	if err == nil && os.Geteuid() == 0 && loginUID != 0 {
 		err = f.Chown(loginUID, -1)
 	}
 	if err != nil {

@@ -70,17 +70,28 @@ func (v *variables) connection(t *Target, def Defaults) {
 	if key != "" {
 		t.KeyFiles = []string{key}
 	}
+	var given options // of all three; the first value of each counts
 	for _, variable := range []string{"ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args"} {
 		value := v.text(variable)
 		if value == "" && variable == "ansible_ssh_common_args" {
 			variable, value = "--ssh-common-args", def.CommonArgs
 		}
 		words, err := splitWords(value)
+		var args sshArgs
 		if err == nil {
-			_, err = parseArgs(words)
+			args, err = parseArgs(words)
 		}
 		if err != nil {
 			v.fail(variable, err.Error(), "gofleet takes ssh's -o, -i, -l, -p, -J and -F there")
+		}
+		for _, l := range args.options {
+			refused, err := given.apply(l)
+			switch {
+			case err != nil:
+				v.fail(variable, err.Error(), "docs/ssh.md has the options that gofleet takes")
+			case refused != "":
+				v.fail(variable, fmt.Sprintf("ssh option %s is not supported", l.keyword), refused)
+			}
 		}
 		t.Args = append(t.Args, words...)
 	}

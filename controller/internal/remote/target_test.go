@@ -82,6 +82,10 @@ func TestTargetErrors(t *testing.T) {
 		{"ansible_become_user", "{% if x %}", "template"},
 		{"ansible_ssh_common_args", "-o 'open", "not closed"},
 		{"ansible_ssh_extra_args", "-W x", "-W"},
+		{"ansible_ssh_extra_args", "-o PKCS11Provider=/lib/x.so", "pkcs11provider"},
+		{"ansible_ssh_common_args", "-o NoSuchOption=1", "nosuchoption"},
+		{"ansible_ssh_args", "-o Ciphers=rot13", "rot13"},
+		{"ansible_ssh_use_tty", "perhaps", "perhaps"},
 		{"ansible_ssh_retries", 1.5, "retries"},
 	} {
 		_, err := TargetFromVars("web1", map[string]any{c.variable: c.value}, Defaults{Become: true})
