@@ -39,8 +39,12 @@ type world struct {
 func eachAnsible(t *testing.T, hosts []lab.HostConfig, test func(w *world)) {
 	t.Helper()
 	needHosts(t)
+	t.Parallel() // playbooks wait a lot
 	for _, venv := range built.ansible {
-		t.Run(filepath.Base(venv), func(t *testing.T) { test(newWorld(t, venv, hosts)) })
+		t.Run(filepath.Base(venv), func(t *testing.T) {
+			t.Parallel()
+			test(newWorld(t, venv, hosts))
+		})
 	}
 }
 
@@ -49,9 +53,13 @@ func eachAnsible(t *testing.T, hosts []lab.HostConfig, test func(w *world)) {
 func someAnsible(t *testing.T, hosts []lab.HostConfig, test func(w *world)) {
 	t.Helper()
 	needHosts(t)
+	t.Parallel()
 	for _, venv := range built.ansible {
 		if built.matrix || len(built.ansible) == 1 || filepath.Base(venv) == "newest" {
-			t.Run(filepath.Base(venv), func(t *testing.T) { test(newWorld(t, venv, hosts)) })
+			t.Run(filepath.Base(venv), func(t *testing.T) {
+				t.Parallel()
+				test(newWorld(t, venv, hosts))
+			})
 		}
 	}
 }
