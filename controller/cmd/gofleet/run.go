@@ -25,6 +25,7 @@ type order struct {
 	action  wire.Action
 	check   bool
 	diff    bool
+	list    bool // only list the hosts
 	deep    bool
 	whole   bool
 	version string
@@ -37,6 +38,7 @@ func (a *app) runFlags(cmd *cobra.Command, o *order) {
 	a.addOutput(cmd, "text", "json", "jsonl")
 	cmd.ValidArgsFunction = noFiles
 	f := cmd.Flags()
+	f.BoolVar(&o.list, "list-hosts", false, "list the hosts that it would be done on, and do nothing")
 	f.BoolVarP(&o.diff, "diff", "D", false, "show what changes inside files")
 	if o.action != wire.Audit {
 		f.BoolVarP(&o.check, "check", "C", false, "change nothing; say what would change")
@@ -50,6 +52,9 @@ func (a *app) runFleet(cmd *cobra.Command, o order) error {
 	inv, err := a.loadInventory(cmd)
 	if err != nil {
 		return err
+	}
+	if o.list {
+		return a.listHosts(inv)
 	}
 	hosts, err := inv.Hosts("all", a.inventory.limit)
 	if err != nil {
@@ -83,6 +88,19 @@ func (a *app) runFleet(cmd *cobra.Command, o order) error {
 		return exitError(code)
 	}
 	return nil
+}
+
+// listHosts prints the hosts of a run, as ansible's --list-hosts does.
+func (a *app) listHosts(inv *inventory.Inventory) error {
+	out, err := inv.HostsText("all", a.inventory.limit)
+	for _, w := range inv.Warnings() {
+		fmt.Fprintf(a.stderr, "warning: %s\n", w)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprint(a.stdout, out)
+	return err
 }
 
 // fleetOptions are the options of a run as far as flags say them.

@@ -3,10 +3,13 @@ package inventory
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // largeSite writes an inventory of 20,000 hosts in 500 groups, each group with
@@ -93,4 +96,69 @@ func BenchmarkLargeSite(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkLargeSiteTemplates evaluates four templates for each of 20,090
+// hosts: two of all, and two that lead to other variables.
+func BenchmarkLargeSiteTemplates(b *testing.B) {
+	dir := largeSite(b)
+	vars := "base: /opt\nroot: \"{{ base }}/go\"\ngofleet_root: \"{{ root }}/{{ inventory_hostname_short }}\"\n" +
+		"gofleet_keep: \"{{ groups['region1'] | length }}\"\ngofleet_env: {GOPROXY: \"{{ proxy | default('off') }}\", GOFLAGS: \"{{ inventory_hostname | regex_replace('-.*', '') }}\"}\n"
+	if err := os.WriteFile(filepath.Join(dir, "group_vars", "all.yml"), []byte(vars), 0o644); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		inv, err := Load(b.Context(), Options{Sources: []string{"hosts.yaml"}, Dir: dir})
+		if err != nil {
+			b.Fatal(err)
+		}
+		hosts, err := inv.Hosts("all", "")
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, h := range hosts {
+			if _, err := h.Evaluate(func(name string) bool { return strings.HasPrefix(name, "gofleet_") }); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
+
+// BenchmarkAnsibleInventory prints how many times longer the real tool is at
+// work on the same site, in processor time, which a busy machine changes least.
+func BenchmarkAnsibleInventory(b *testing.B) {
+	tool := os.Getenv("ANSIBLE_INVENTORY")
+	if tool == "" {
+		b.Skip("ANSIBLE_INVENTORY names no ansible-inventory to compare with")
+	}
+	dir := largeSite(b)
+	var real, ours time.Duration
+	for b.Loop() {
+		cmd := exec.Command(tool, "-i", "hosts.yaml", "--list", "--output", os.DevNull)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			b.Fatalf("%v: %s", err, out)
+		}
+		real += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+		before := cpuTime(b)
+		inv, err := Load(b.Context(), Options{Sources: []string{"hosts.yaml"}, Dir: dir})
+		if err == nil {
+			_, err = inv.ListJSON(ListOptions{})
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		ours += cpuTime(b) - before
+	}
+	b.ReportMetric(real.Seconds()/float64(b.N), "ansible-cpu-s/op")
+	b.ReportMetric(ours.Seconds()/float64(b.N), "gofleet-cpu-s/op")
+	b.ReportMetric(real.Seconds()/ours.Seconds(), "ratio")
+}
+
+func cpuTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

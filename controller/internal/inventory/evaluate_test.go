@@ -198,8 +198,8 @@ func TestVaultErrors(t *testing.T) {
 	}{
 		{"own", VaultOptions{}, "hosts.yaml:4: own: encrypted with Ansible Vault (id default), and no vault password is given", "-J"},
 		{"uses", VaultOptions{}, "hosts.yaml:4: own: encrypted with Ansible Vault (id default), and no vault password is given (needed by uses)", "-J"},
-		{"own", VaultOptions{PasswordFiles: []string{"wrong.pw"}}, "hosts.yaml:4: own: no vault password given (default) opens this", "--vault-password-file"},
-		{"number", VaultOptions{IDs: []string{"dev@wrong.pw", "prod@one.pw"}}, "hosts.yaml:11: number: no vault password given (dev, prod) opens this; it was encrypted with the id prod", "--vault-id prod@FILE"},
+		{"own", VaultOptions{PasswordFiles: []string{"wrong.pw"}}, "hosts.yaml:4: own: none of the vault passwords given (default) opens this", "--vault-password-file"},
+		{"number", VaultOptions{IDs: []string{"dev@wrong.pw", "prod@one.pw"}}, "hosts.yaml:11: number: none of the vault passwords given (dev, prod) opens this; it was encrypted with the id prod", "--vault-id prod@FILE"},
 		{"number", VaultOptions{IDs: []string{"dev@two.pw"}, MatchID: true}, "hosts.yaml:11: number: encrypted with Ansible Vault, and no vault password with its id prod is given, which vault_id_match", "--vault-id prod@FILE"},
 		{"breaks", VaultOptions{IDs: []string{"one.pw"}}, "hosts.yaml:", ""},
 		{"", VaultOptions{PasswordFiles: []string{"nosuch"}}, "--vault-password-file nosuch: no such file", "name a file"},
@@ -243,7 +243,7 @@ func TestVaultFileErrors(t *testing.T) {
 		t.Errorf("a host that needs no sealed file of another: %v", err)
 	}
 	_, err := inv.Host("w1")
-	checkError(t, err, "dir/group_vars/web.yml:1: no vault password given (prod) opens this; it was encrypted with the id default", "--vault-password-file")
+	checkError(t, err, "dir/group_vars/web.yml:1: none of the vault passwords given (prod) opens this; it was encrypted with the id default", "--vault-password-file")
 	_, err = site(t, files, Options{Sources: []string{"sealed.yaml"}})
 	checkError(t, err, "sealed.yaml:1: encrypted with Ansible Vault (id default), and no vault password is given", "-J")
 	_, err = site(t, files, Options{Sources: []string{"hosts.yaml"}, ExtraVars: []string{"@one.pw.vault"}})

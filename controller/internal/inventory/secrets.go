@@ -93,7 +93,7 @@ func askVaultPassword(ctx context.Context, o VaultOptions, id string) ([]byte, e
 	}
 	answer, err := o.Prompt(ctx, prompt)
 	if err != nil {
-		return nil, fmt.Errorf("ask for the vault password: %w", err)
+		return nil, err
 	}
 	return []byte(strings.TrimSpace(answer)), nil
 }

@@ -203,7 +203,7 @@ func (r *Ring) refusal(e *envelope, untried bool) *Error {
 			Msg: fmt.Sprintf("encrypted with Ansible Vault, and no vault password with its id %s is given, which vault_id_match asks for", e.id)}
 	}
 	return &Error{Kind: WrongPassword, ID: e.id, Hint: hint,
-		Msg: fmt.Sprintf("no vault password given (%s) opens this; it was encrypted with the id %s", strings.Join(r.IDs(), ", "), e.id)}
+		Msg: fmt.Sprintf("none of the vault passwords given (%s) opens this; it was encrypted with the id %s", strings.Join(r.IDs(), ", "), e.id)}
 }
 
 // key derives the 80 bytes that a password gives with a salt, once: the two
