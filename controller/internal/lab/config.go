@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"time"
 )
 
 // DefaultDir is where the state of labs lives unless a Config says otherwise.
@@ -96,7 +97,12 @@ type HostConfig struct {
 	Image string // a Debian release (bookworm, trixie, bullseye); this machine's / if empty
 	Arch  string // Debian's name of an image's architecture (arm64); this machine's if empty
 
-	Memory     int64  // MemTotal in /proc/meminfo, in bytes
+	Memory int64 // MemTotal in /proc/meminfo, in bytes
+
+	// Clock is by how much the host's clock is ahead, to the second. All that
+	// sshd starts sees it, but for the old call time(2); files that are written
+	// get the machine's time.
+	Clock      time.Duration
 	CPUs       int    // in /proc/cpuinfo and /sys; nproc follows if the machine has that many
 	Kernel     string // the release that uname(2) and /proc tell sessions, like "3.10.0"
 	Machine    string // the machine that uname(2) tells sessions, like "mips64"

@@ -51,6 +51,10 @@ var differences = []struct {
 		{user: AdminUser, command: "uname -s -n -r -m; sudo uname -r; cut -d' ' -f1-3 /proc/version; cat /proc/sys/kernel/osrelease",
 			want: `^Linux kernel 3\.10\.0-1160\.el7 mips64\n3\.10\.0-1160\.el7\nLinux version 3\.10\.0-1160\.el7\n3\.10\.0-1160\.el7\n$`},
 	}},
+	{HostConfig{Name: "clock", Clock: 1000 * 24 * time.Hour}, []check{
+		// Files have the machine's time. The agent, which is static, is asked in e2e/faults.
+		{user: AdminUser, command: "now=$(date +%s); sudo sh -c 'date +%s'; touch f; echo $(( (now - $(stat -c %Y f)) / 86400 ))", want: `^\d+\n(1000|999)\n$`},
+	}},
 	{HostConfig{Name: "glibc", Glibc: "2.17", OSRelease: "ID=rocky\nVERSION_ID=\"8.9\"\n"}, []check{
 		{user: AdminUser, command: "getconf GNU_LIBC_VERSION; ldd --version | head -1; . /etc/os-release; echo $ID $VERSION_ID; sudo true", want: `^glibc 2\.17\nldd .* 2\.17\nrocky 8\.9\n$`},
 	}},

@@ -34,6 +34,7 @@ type bootOrder struct {
 	Kernel    string   `json:"kernel"`
 	Machine   string   `json:"machine"`
 	Memory    int64    `json:"memory"`
+	Clock     int64    `json:"clock"`   // seconds
 	Command   []string `json:"command"` // the server, in the foreground
 	Ephemeral bool     `json:"ephemeral"`
 }
@@ -242,7 +243,7 @@ func limit(o bootOrder) error {
 			return fmt.Errorf("set affinity: %w", err)
 		}
 	}
-	if p := (pretence{o.Kernel, o.Machine, o.Memory}); p != (pretence{}) {
+	if p := (pretence{release: o.Kernel, machine: o.Machine, memory: o.Memory, clock: o.Clock}); p != (pretence{}) {
 		return intercept(p)
 	}
 	return nil

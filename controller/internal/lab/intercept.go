@@ -14,7 +14,7 @@ import (
 // A host with another kernel, machine or memory has uname(2) and sysinfo(2)
 // answered by its pid 1: a seccomp filter, inherited by sshd and everything below
 // it, hands the calls over. That reaches static programs too, which a preloaded
-// library does not.
+// library does not. So has one with another clock; see vdso.go.
 
 // seccomp's structures, from linux/seccomp.h.
 type (
@@ -42,6 +42,8 @@ type (
 type pretence struct {
 	release, machine string
 	memory           int64 // bytes
+	clock            int64 // seconds ahead
+	vdso             *vdso // with another clock
 }
 
 // intercept filters the calls of this thread, and of all processes that it
@@ -52,13 +54,24 @@ func intercept(p pretence) error {
 			return fmt.Errorf("uname cannot tell %q: too long", s)
 		}
 	}
-	filter := []unix.SockFilter{
-		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // the call's number
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_UNAME, Jt: 1},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_SYSINFO, Jf: 1},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_USER_NOTIF},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	calls := []uint32{unix.SYS_UNAME, unix.SYS_SYSINFO}
+	if p.clock != 0 {
+		var err error
+		if p.vdso, err = ownVDSO(); err != nil {
+			return err
+		}
+		calls = append(calls, clockCalls...)
 	}
+	filter := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}} // the call's number
+	for _, call := range calls {
+		filter = append(filter,
+			unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: call, Jf: 1},
+			unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_USER_NOTIF})
+	}
+	if p.clock != 0 {
+		filter = append(filter, timeOfDayFilter...)
+	}
+	filter = append(filter, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW})
 	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, uintptr(unsafe.Pointer(&prog)))
 	if errno != 0 {
@@ -80,7 +93,11 @@ func (p pretence) serve(listener int) {
 			return
 		}
 		reply := seccompNotifResp{id: call.id}
-		if err := p.answer(call); err != nil {
+		if goesOn(call) {
+			// A program that is just starting: from now on it asks for the time.
+			p.vdso.divert(call.pid)
+			reply.flags = unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE
+		} else if err := p.answer(call); err != nil {
 			reply.error = -int32(unix.EFAULT)
 		}
 		// It fails if the caller died meanwhile, and then nobody waits.
@@ -91,7 +108,12 @@ func (p pretence) serve(listener int) {
 // answer writes what the call asks for into the caller's memory.
 func (p pretence) answer(call seccompNotif) error {
 	var content []byte
+	to := call.data.args[0]
 	switch call.data.nr {
+	case unix.SYS_CLOCK_GETTIME:
+		content, to = p.clockTime(), call.data.args[1]
+	case unix.SYS_GETTIMEOFDAY:
+		content = p.timeOfDay()
 	case unix.SYS_UNAME:
 		var u unix.Utsname
 		if err := unix.Uname(&u); err != nil {
@@ -120,7 +142,7 @@ func (p pretence) answer(call seccompNotif) error {
 		return err
 	}
 	defer mem.Close()
-	_, err = mem.WriteAt(content, int64(call.data.args[0]))
+	_, err = mem.WriteAt(content, int64(to))
 	return err
 }
 

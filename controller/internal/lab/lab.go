@@ -178,7 +178,7 @@ func (l *Lab) prepare(c Config, roots map[string]string) error {
 			}
 			l.state.Hosts[i] = hostState{Config: hc, Addr: addr, Upper: d.upper, Boot: bootOrder{
 				Root: d.root, Mounts: mounts, Hostname: hc.Name, Addr: fmt.Sprintf("%s/%d", addr, slotBits),
-				CPUs: hc.CPUs, Kernel: hc.Kernel, Machine: hc.Machine, Memory: hc.Memory, Command: []string{"/usr/sbin/sshd", "-D", "-e"}, Ephemeral: c.Ephemeral,
+				CPUs: hc.CPUs, Kernel: hc.Kernel, Machine: hc.Machine, Memory: hc.Memory, Clock: int64(hc.Clock.Seconds()), Command: []string{"/usr/sbin/sshd", "-D", "-e"}, Ephemeral: c.Ephemeral,
 			}}
 			l.Hosts[i] = newHost(l, i+1, l.state.Hosts[i])
 			return nil

@@ -7,6 +7,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // option is one word that Set knows.
@@ -24,6 +25,7 @@ var options = [...]option{
 	{"cpus", "1", "CPUs in /proc, /sys and, as far as the machine has them, nproc", number(func(h *HostConfig) *int { return &h.CPUs })},
 	{"kernel", "3.10.0", "release that uname(2) and /proc tell", text(func(h *HostConfig) *string { return &h.Kernel })},
 	{"machine", "mips64", "machine that uname(2) tells", text(func(h *HostConfig) *string { return &h.Machine })},
+	{"clock", "-1h", "by how much the clock is ahead", duration(func(h *HostConfig) *time.Duration { return &h.Clock })},
 	{"glibc", "2.17", "version that glibc tells of itself", text(func(h *HostConfig) *string { return &h.Glibc })},
 	{"musl", "", "busybox and musl: no glibc, no sudo; log in as root", yes(func(h *HostConfig) *bool { return &h.Musl })},
 	{"os", "rocky:8.9", "ID and VERSION_ID in os-release", setOS},
@@ -75,6 +77,13 @@ func Options() string {
 
 func text(field func(*HostConfig) *string) func(*HostConfig, string) error {
 	return func(h *HostConfig, value string) error { *field(h) = value; return nil }
+}
+
+func duration(field func(*HostConfig) *time.Duration) func(*HostConfig, string) error {
+	return func(h *HostConfig, value string) (err error) {
+		*field(h), err = time.ParseDuration(value)
+		return err
+	}
 }
 
 func list(field func(*HostConfig) *[]string) func(*HostConfig, string) error {
