@@ -78,7 +78,7 @@ func (a Agents) Keep(ctx context.Context) (string, error) {
 	if err := a.copy(in, path, name); err != nil {
 		return "", fmt.Errorf("keep the agent: %w", err)
 	}
-	return path, nil
+	return path, note(path) // in the clock's time: a filesystem may have another
 }
 
 // running reports whether this program was started from the cache, and is
