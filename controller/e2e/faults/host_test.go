@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gofleet/gofleet/agent/wire"
 	"github.com/gofleet/gofleet/controller/e2e/faults/rig"
@@ -190,15 +191,18 @@ func TestReplacedAgent(t *testing.T) {
 	}
 }
 
-// TestWrongClock gives everything on the host times that are years ahead or
-// behind, as a host has whose clock was wrong: what may be resumed and what is
-// cached is judged by content.
+// TestWrongClock upgrades hosts whose clocks are decades ahead and behind, with
+// an upload to be resumed, and where everything already has such times: what
+// may be resumed and what is cached is judged by content. The clock itself is a
+// warning.
 func TestWrongClock(t *testing.T) {
 	needHosts(t)
 	t.Parallel()
+	const year = 365 * 24 * time.Hour
 	small, large := toolchain(t, "1.26.90"), toolchain(t, "1.27.1")
-	w := world(t, lab.HostConfig{Name: "ahead"}, lab.HostConfig{Name: "behind"})
-	_, err := w.MustRun(t.Context(), rig.Want(small), "apply")
+	w := world(t, lab.HostConfig{Name: "ahead", Clock: 70 * year}, lab.HostConfig{Name: "behind", Clock: -50 * year},
+		lab.HostConfig{Name: "future"}, lab.HostConfig{Name: "past"})
+	_, err := w.MustRun(t.Context(), rig.Want(small, w.Everything(0)), "apply")
 	check(t, err)
 	for _, p := range proxiesOf(t, w) {
 		p.CutAfter(2*chunk + chunk/2)
@@ -207,13 +211,26 @@ func TestWrongClock(t *testing.T) {
 	check(t, err)
 	for _, h := range w.Hosts() {
 		check(t, h.Gone(t.Context()))
-		date := map[string]string{"ahead": "2099-01-01", "behind": "1971-01-01"}[h.Name]
-		_, err := h.Exec(t.Context(), "sh", "-c", "find /usr/local /home -exec touch -h -d "+date+" {} +")
-		check(t, err)
+		if date := map[string]string{"future": "2099-01-01", "past": "1971-01-01"}[h.Name]; date != "" {
+			_, err := h.Exec(t.Context(), "sh", "-c", "find /usr/local /home -exec touch -h -d "+date+" {} +")
+			check(t, err)
+		}
 		wantCurrent(t, h, small)
 	}
 	proxiesOf(t, w)
-	wantWhole(t, w, rig.Want(large), large)
+	vars := rig.Want(large, w.Everything(0))
+	o, err := w.MustRun(t.Context(), vars, "apply")
+	check(t, err)
+	for _, h := range w.Hosts() {
+		want := "pass"
+		if h.Config.Clock != 0 {
+			want = "warn"
+		}
+		if got := o.Of(h.Name).Check("clock"); got != want {
+			t.Errorf("%s: the check of the clock says %q, want %q", h.Name, got, want)
+		}
+	}
+	wantWhole(t, w, vars, large)
 	for _, h := range w.Hosts() {
 		if files, err := filepath.Glob(h.Path("/usr/local/lib/gofleet/agent/*")); err != nil || len(files) != 1 {
 			t.Errorf("%s: cached agents are %q, %v", h.Name, files, err)

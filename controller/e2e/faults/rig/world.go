@@ -236,7 +236,18 @@ type Result struct {
 	}
 	Warnings []string
 	Actions  []struct{ Name string }
+	Checks   []struct{ Name, Status string }
 	Drift    []string
+}
+
+// Check is the status of a precondition's check; "" if there is none.
+func (r *Result) Check(name string) string {
+	for _, c := range r.Checks {
+		if c.Name == name {
+			return c.Status
+		}
+	}
+	return ""
 }
 
 func (r *Result) String() string {
