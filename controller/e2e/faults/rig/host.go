@@ -217,7 +217,7 @@ func (h *Host) Gone(ctx context.Context) error {
 	if err := Until(ctx, func() (bool, error) { return len(h.agents()) == 0, nil }); err != nil {
 		return fmt.Errorf("%s: wait for the agent's end: %w", h.Name, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	var held error
 	err := Until(ctx, func() (bool, error) {
