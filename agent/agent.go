@@ -4,7 +4,6 @@ package agent
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -64,21 +63,17 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 // runAnsible reads the flags of ansible, which the collection's action plugin
 // gives, and does one task.
 func runAnsible(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	var o serve.AnsibleOptions
-	flags := flag.NewFlagSet("gofleet-agent ansible", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.StringVar(&o.Marker, "marker", "", "what the result stands behind")
-	flags.IntVar(&o.LoginUID, "login-uid", -1, "the uid that logged in; -1 is not known")
-	temp := flags.String("temp", "", "the fresh directory this program lies in, to be removed")
-	if err := flags.Parse(args); err != nil {
+	given, rest, err := parseOptions(args, -1)
+	if err != nil {
+		fmt.Fprintln(stderr, "gofleet-agent ansible:", err)
 		return 2
 	}
-	if *temp != "" {
-		if err := unlinkSelf(*temp); err != nil {
-			fmt.Fprintln(stderr, "gofleet-agent:", err)
-		}
+	given.unlinkSelf(stderr)
+	file := ""
+	if len(rest) > 0 {
+		file = rest[0]
 	}
-	return ansibleTask(ctx, o, flags.Arg(0), stdin, stdout, stderr)
+	return ansibleTask(ctx, serve.AnsibleOptions{Marker: given.marker, LoginUID: given.loginUID}, file, stdin, stdout, stderr)
 }
 
 // ansibleTask does one Ansible task, whose arguments are in file or, if that
@@ -116,41 +111,19 @@ func runSurvey(ctx context.Context, args []string, stdout, stderr io.Writer) int
 
 // runServe reads the flags of serve and serves one task.
 func runServe(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	o := serve.Options{In: stdin, Out: stdout, Version: Version, Fault: fault.Hook()}
-	flags := flag.NewFlagSet("gofleet-agent serve", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.StringVar(&o.Marker, "marker", "", "what Hello stands behind")
-	flags.IntVar(&o.LoginUID, "login-uid", os.Getuid(), "the uid that logged in")
-	flags.BoolVar(&o.Cached, "cached", false, "started from the host's cache")
-	temp := flags.String("temp", "", "the fresh directory this program lies in, to be removed")
-	if err := flags.Parse(args); err != nil {
+	given, _, err := parseOptions(args, os.Getuid())
+	if err != nil {
+		fmt.Fprintln(stderr, "gofleet-agent serve:", err)
 		return 2
 	}
-	if *temp != "" {
-		if err := unlinkSelf(*temp); err != nil {
-			fmt.Fprintln(stderr, "gofleet-agent:", err)
-		}
-	}
-	if err := serve.Serve(ctx, o); err != nil {
+	given.unlinkSelf(stderr)
+	err = serve.Serve(ctx, serve.Options{
+		In: stdin, Out: stdout, Version: Version, Fault: fault.Hook(),
+		Marker: given.marker, LoginUID: given.loginUID, Cached: given.cached,
+	})
+	if err != nil {
 		fmt.Fprintln(stderr, "gofleet-agent:", err)
 		return 1
 	}
 	return 0
-}
-
-// unlinkSelf removes the directory that the agent was started from, if the
-// running program really lies in it. The kernel keeps the program until it
-// ends.
-func unlinkSelf(dir string) error {
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("find this program: %w", err)
-	}
-	if dir, err = filepath.EvalSymlinks(dir); err != nil {
-		return fmt.Errorf("unlink this program: %w", err)
-	}
-	if filepath.Dir(self) != dir {
-		return fmt.Errorf("unlink this program: it lies in %s, not in %s", filepath.Dir(self), dir)
-	}
-	return os.RemoveAll(dir)
 }

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/gofleet/gofleet/agent/gunzip"
 	"github.com/gofleet/gofleet/agent/wire"
 )
 
@@ -23,11 +23,7 @@ func Decompress(r io.Reader, encoding string) (io.ReadCloser, error) {
 	src := &source{r: r}
 	switch encoding {
 	case wire.Gzip:
-		z, err := gzip.NewReader(src)
-		if err != nil {
-			return nil, src.bad(encoding, err)
-		}
-		return &decoder{src: src, r: z, encoding: encoding, close: func() { z.Close() }}, nil
+		return &decoder{src: src, r: gunzip.NewReader(src), encoding: encoding, close: func() {}}, nil
 	case wire.Zstd:
 		z, err := zstd.NewReader(src,
 			zstd.WithDecoderConcurrency(1),

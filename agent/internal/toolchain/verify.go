@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -117,11 +118,10 @@ func (v *Verification) env(ctx context.Context, r *runner) error {
 
 // after reports whether the version is 1.<minor> or later.
 func (v *Verification) after(minor int) bool {
-	var major, n int
-	if _, err := fmt.Sscanf(v.Version, "%d.%d", &major, &n); err != nil {
-		return false
-	}
-	return major > 1 || n >= minor
+	major, rest, _ := strings.Cut(v.Version, ".")
+	digits := rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))]
+	n, err := strconv.Atoi(digits)
+	return err == nil && (major != "1" || n >= minor)
 }
 
 const sourceWithoutImports = `package probe
