@@ -14,6 +14,10 @@ EMBED    := controller/internal/agents/bin
 # The platforms that agents are built for, as Go archives spell them. Fewer
 # build faster: make build PLATFORMS=linux-amd64
 PLATFORMS ?= linux-amd64 linux-arm64 linux-386 linux-armv6l linux-ppc64le linux-s390x linux-riscv64
+# Agents travel to every new host: what is not inlined is smaller, by a tenth.
+# What a host waits for stays inlined. docs/performance.md has the figures.
+HOT         := encoding/binary github.com/gofleet/gofleet/agent/gunzip
+AGENT_FLAGS := -trimpath -gcflags=all=-l $(HOT:%=-gcflags=%=) -ldflags='-s -w -buildid= -funcalign=8'
 AGENT_SRC := $(shell find agent -name '*.go' -not -name '*_test.go') go.mod go.sum
 GO_SRC    := $(shell find agent controller -type f -not -name '*_test.go' -not -path '*/testdata/*' -not -path '$(EMBED)/*') go.mod go.sum
 
@@ -42,7 +46,7 @@ $(EMBED)/index: $(AGENT_SRC) controller/internal/agents/pack/main.go $(BIN)/plat
 	@mkdir -p $(BIN)/agents && rm -f $(BIN)/agents/* $(EMBED)/*.gz $(EMBED)/index
 	@for p in $(PLATFORMS); do \
 	  arch=$${p#linux-}; goarm=; [ $$arch != armv6l ] || { arch=arm; goarm=6; }; \
-	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch GOARM=$$goarm $(GO) build -trimpath -ldflags='-s -w -buildid=' \
+	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch GOARM=$$goarm $(GO) build $(AGENT_FLAGS) \
 	    -o $(BIN)/agents/gofleet-agent-$$p ./agent/cmd/gofleet-agent; \
 	done
 	@$(GO) run ./controller/internal/agents/pack -o $(EMBED) $(BIN)/agents

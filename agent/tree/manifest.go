@@ -12,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -31,10 +32,15 @@ type Entry struct {
 // its archive mentions it.
 type Manifest []Entry
 
-// Sort brings m into its canonical order.
-func (m Manifest) Sort() {
-	slices.SortFunc(m, func(a, b Entry) int { return strings.Compare(a.Path, b.Path) })
-}
+// Sort brings m into its canonical order. Package sort does it in the agent at
+// no cost in size; a sort of slices' is made anew for every type.
+func (m Manifest) Sort() { sort.Sort(byPath(m)) }
+
+type byPath Manifest
+
+func (m byPath) Len() int           { return len(m) }
+func (m byPath) Less(i, j int) bool { return m[i].Path < m[j].Path }
+func (m byPath) Swap(i, j int)      { m[i], m[j] = m[j], m[i] }
 
 // Encode is the manifest's text, one line an entry:
 //

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -99,7 +100,7 @@ func (s *Store) Inspect(ctx context.Context, wanted string, deep bool) (*State, 
 			return nil, hostError(err)
 		}
 	}
-	slices.SortStableFunc(st.Toolchains, newestFirst)
+	sort.SliceStable(st.Toolchains, func(i, j int) bool { return newestFirst(st.Toolchains[i], st.Toolchains[j]) < 0 })
 	if st.Link.Kind == LinkManaged {
 		st.Current = st.find(st.Link.Version)
 	}
