@@ -276,18 +276,19 @@ func FuzzTemplate(f *testing.F) {
 		f.Add(c)
 	}
 	dir := corpusCase{files: caseFiles(f, []string{"{{ s }}"})}.write(f)
+	inv, err := Load(f.Context(), Options{Sources: []string{"site.yaml", "cases.yaml"}, Dir: dir})
+	if err != nil {
+		f.Fatal(err)
+	}
+	h, err := inv.Host("e0000")
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, text string) {
 		if strings.Contains(text, "file") {
 			return
 		}
-		inv, err := Load(t.Context(), Options{Sources: []string{"site.yaml", "cases.yaml"}, Dir: dir})
-		if err != nil {
-			t.Fatal(err)
-		}
-		h, err := inv.Host("e0000")
-		if err != nil {
-			t.Fatal(err)
-		}
+		h.scope = nil
 		h.set("expr", variable{val: stringValue(&document{name: "fuzz"}, text)})
 		h.own = h.inline
 		_, err = h.Evaluate(only("expr"))

@@ -11,7 +11,9 @@ package jinja
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
+	"sync"
 )
 
 // The bounds of one evaluation, lookups of other variables included.
@@ -79,6 +81,29 @@ type Engine struct {
 	hooks   Hooks
 	filters map[string]filterFunc
 	tests   map[string]testFunc
+
+	mu      sync.Mutex
+	regexps map[string]*regexp.Regexp // compiled so far
+}
+
+// maxRegexps bounds the regular expressions that are kept.
+const maxRegexps = 256
+
+// compile compiles a regular expression, once for all hosts.
+func (e *Engine) compile(s string) (*regexp.Regexp, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if re, ok := e.regexps[s]; ok {
+		return re, nil
+	}
+	re, err := regexp.Compile(s)
+	if err == nil {
+		if e.regexps == nil || len(e.regexps) >= maxRegexps {
+			e.regexps = map[string]*regexp.Regexp{}
+		}
+		e.regexps[s] = re
+	}
+	return re, err
 }
 
 // New makes an engine.

@@ -38,7 +38,7 @@ func (r *Run) compile(v any, ignoreCase, multiline any) (*regexp.Regexp, error) 
 	if flags != "" {
 		flags = "(?" + flags + ")"
 	}
-	re, err := regexp.Compile(flags + strings.ReplaceAll(s, `\Z`, `\z`))
+	re, err := r.engine.compile(flags + strings.ReplaceAll(s, `\Z`, `\z`))
 	if err != nil {
 		return nil, fmt.Errorf("the regular expression %s: %v; look-around and back references are not supported", strconv.Quote(s), strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 	}
