@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/gofleet/gofleet/agent/internal/change"
@@ -107,7 +105,7 @@ func (st *State) hint() string {
 }
 
 // PlanRemove gives the step that removes one version. The current one, and one
-// that a process runs from, is refused with in_use; one that is not there is
+// that a process uses, is refused with in_use; one that is not there is
 // not_installed.
 func (s *Store) PlanRemove(st *State, version string) ([]change.Step, error) {
 	t := st.find(version)
@@ -134,9 +132,9 @@ func (s *Store) refuseNewer(t *Toolchain) error {
 }
 
 func refuseRunning(dir string) error {
-	if pids := running(dir); len(pids) > 0 {
-		return wire.NewError(wire.KindInUse, fmt.Errorf("%s is in use by %s", dir, processes(pids)),
-			"end what runs from it and try again")
+	if users := usersOf(dir); len(users) > 0 {
+		return wire.NewError(wire.KindInUse, fmt.Errorf("%s is in use by %s", dir, processes(users)),
+			"end what runs from it or has a file of it open, and try again")
 	}
 	return nil
 }
@@ -248,7 +246,7 @@ func (s *Store) removeRoot() error {
 // PlanPrune gives the steps that remove older toolchains, so that keep stay
 // beside current, the version that the link leads to when they run. The one
 // that a rollback would go to counts among them and always stays; so does what
-// a process runs from, of which a warning tells, and what is not gofleet's.
+// a process uses, of which a warning tells, and what is not gofleet's.
 func (s *Store) PlanPrune(st *State, current string, keep int) (steps []change.Step, warnings []string) {
 	previous := st.Previous
 	if st.Current == nil || st.Current.Version != current {
@@ -269,49 +267,11 @@ func (s *Store) PlanPrune(st *State, current string, keep int) (steps []change.S
 		if i < keep {
 			continue
 		}
-		if pids := running(t.Dir); len(pids) > 0 {
-			warnings = append(warnings, fmt.Sprintf("%s stays: it is in use by %s", t.Dir, processes(pids)))
+		if users := usersOf(t.Dir); len(users) > 0 {
+			warnings = append(warnings, fmt.Sprintf("%s stays until a later run: it is in use by %s", t.Dir, processes(users)))
 			continue
 		}
 		steps = append(steps, s.removeStep(t.Version))
 	}
 	return steps, warnings
-}
-
-// running gives the processes whose program lies under dir. An ordinary user
-// sees their own only.
-func running(dir string) []int {
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		dir = real
-	}
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return nil
-	}
-	var pids []int
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		exe, err := os.Readlink("/proc/" + e.Name() + "/exe")
-		if err == nil && strings.HasPrefix(exe, dir+"/") {
-			pids = append(pids, pid)
-		}
-	}
-	slices.Sort(pids)
-	return pids
-}
-
-func processes(pids []int) string {
-	const most = 5
-	var names []string
-	for _, pid := range pids[:min(len(pids), most)] {
-		names = append(names, strconv.Itoa(pid))
-	}
-	s := "process " + strings.Join(names, ", ")
-	if len(pids) > most {
-		s += fmt.Sprintf(" and %d more", len(pids)-most)
-	}
-	return s
 }
