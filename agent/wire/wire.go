@@ -154,10 +154,27 @@ type Report struct {
 	Facts    *Facts             `json:"facts,omitempty"`
 	Checks   []Check            `json:"checks,omitempty"`
 	Actions  []ActionResult     `json:"actions,omitempty"`
-	Drift    []string           `json:"drift,omitempty"` // paths
+	Drift    []Drift            `json:"drift,omitempty"`
 	Warnings []string           `json:"warnings,omitempty"`
 	Error    *Error             `json:"error,omitempty"`
 	Seconds  map[string]float64 `json:"seconds,omitempty"` // by phase
+}
+
+// Drift is something that is no longer as gofleet left it.
+type Drift struct {
+	Path string `json:"path"`
+	// How is one or more of "content", "mode 0777, not 0755", "owner 1000, not
+	// 0", "a link, not a file", "missing", "extra", joined with "; ".
+	How string `json:"how"`
+}
+
+// Paths are those of drift.
+func Paths(drift []Drift) []string {
+	paths := make([]string, len(drift))
+	for i, d := range drift {
+		paths[i] = d.Path
+	}
+	return paths
 }
 
 // GoChange holds versions without "go"; empty means none.

@@ -39,7 +39,11 @@ type hostResult struct {
 		Wanted string `json:"wanted"`
 		Hint   string `json:"hint"`
 	} `json:"checks"`
-	Drift []string `json:"drift"`
+	Drift   []string `json:"drift"`
+	Differs []struct {
+		Path string `json:"path"`
+		How  string `json:"how"`
+	} `json:"differs"`
 }
 
 // schema is the one in docs; compiled once.
@@ -208,13 +212,27 @@ func cmdPredicted(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// cmdDrifted wants exactly these drifted paths: drifted HOST [PATH...]
+// cmdDrifted wants exactly these drifted paths, and how those drifted that have
+// a how: drifted HOST [PATH[=HOW]...]
 func cmdDrifted(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
-		usage(ts, "drifted HOST [PATH...]")
+		usage(ts, "drifted HOST [PATH[=HOW]...]")
 	}
 	h := of(ts).document(ts).host(ts, args[0])
-	if !slices.Equal(slices.Sorted(slices.Values(h.Drift)), slices.Sorted(slices.Values(args[1:]))) {
+	hows := map[string]string{}
+	for i, d := range h.Differs {
+		if hows[d.Path] = d.How; d.How == "" || d.Path != h.Drift[i] {
+			ts.Fatalf("%s: differs is%s", h.Host, lines(h.Differs))
+		}
+	}
+	var want []string
+	for _, arg := range args[1:] {
+		path, how, ok := strings.Cut(arg, "=")
+		if want = append(want, path); ok && hows[path] != how {
+			ts.Fatalf("%s: %s differs in %q, not %q", h.Host, path, hows[path], how)
+		}
+	}
+	if !slices.Equal(slices.Sorted(slices.Values(h.Drift)), slices.Sorted(slices.Values(want))) {
 		ts.Fatalf("%s: drifted are%s", h.Host, lines(h.Drift))
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
 	"github.com/gofleet/gofleet/agent/wire"
 )
@@ -29,7 +31,7 @@ type Recorder struct {
 
 	check, diff bool
 	results     []wire.ActionResult
-	drift       []string
+	drift       []wire.Drift
 	undo        []Step
 }
 
@@ -45,7 +47,7 @@ func (r *Recorder) Checking() bool { return r.check }
 func (r *Recorder) Run(ctx context.Context, steps ...Step) error {
 	for _, s := range steps {
 		if s.Drift && s.Path != "" {
-			r.drift = append(r.drift, s.Path)
+			r.drift = append(r.drift, wire.Drift{Path: s.Path, How: how(s.Path)})
 		}
 		if !r.check {
 			if err := ctx.Err(); err != nil {
@@ -88,5 +90,19 @@ func (r *Recorder) Undo() error {
 // Results are the changes so far, in order.
 func (r *Recorder) Results() []wire.ActionResult { return r.results }
 
-// Drift are the paths of the steps that repaired drift.
-func (r *Recorder) Drift() []string { return r.drift }
+// Drift is what the steps repaired or would repair of it.
+func (r *Recorder) Drift() []wire.Drift { return r.drift }
+
+// how is the way in which a file drifted whose step doesn't say.
+func how(path string) string {
+	st, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "missing"
+	case err == nil && st.Mode()&fs.ModeSymlink != 0:
+		if to, err := os.Readlink(path); err == nil {
+			return fmt.Sprintf("leads to %q", to)
+		}
+	}
+	return "content, mode or owner"
+}

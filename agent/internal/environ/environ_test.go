@@ -343,7 +343,7 @@ func TestDrift(t *testing.T) {
 		hosttest.Run(t, "sh", "-c", c.harm)
 		harmed := hosttest.Snapshot(t, "/etc/profile.d", "/usr/local/bin", root)
 		r, steps, _ := apply(t, newSpec(), target, rec)
-		if len(steps) != 1 || !steps[0].Drift || !slices.Equal(r.Drift(), []string{c.path}) {
+		if len(steps) != 1 || !steps[0].Drift || !slices.Equal(wire.Paths(r.Drift()), []string{c.path}) {
 			t.Errorf("%s: %q, drift %q", c.harm, names(steps), r.Drift())
 		}
 		if err := r.Undo(); err != nil {

@@ -61,7 +61,7 @@ func newModuleResult(o *order, report *wire.Report) *moduleResult {
 		Changed: report.Changed, Status: report.Status, Go: &report.Go,
 		Actions: []string{}, Drift: []string{}, Checks: []wire.Check{}, Warnings: report.Warnings,
 	}
-	r.Drift = append(r.Drift, report.Drift...)
+	r.Drift = append(r.Drift, wire.Paths(report.Drift)...)
 	r.Checks = append(r.Checks, report.Checks...)
 	for _, a := range report.Actions {
 		r.Actions = append(r.Actions, a.Name)
@@ -122,7 +122,7 @@ func summary(o *order, r *wire.Report) string {
 		b.WriteString(": " + strings.Join(names, "; "))
 	}
 	if len(r.Drift) > 0 {
-		b.WriteString("; drift: " + strings.Join(r.Drift, ", "))
+		b.WriteString("; drift: " + strings.Join(wire.Paths(r.Drift), ", "))
 	}
 	return b.String()
 }

@@ -18,56 +18,61 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gofleet/gofleet/agent/tree"
+	"github.com/gofleet/gofleet/agent/wire"
 )
 
 // goEnv is the one file inside GOROOT whose content is not the archive's.
 const goEnv = "go.env"
 
+// How a file or directory is no longer what it was.
+const (
+	howMissing = "missing"
+	howExtra   = "extra"
+	howContent = "content"
+)
+
 // drift gives the paths at which the toolchain in dir is no longer what its
-// manifest says, sorted.
-func drift(ctx context.Context, dir string, m *Manifest, deep bool) ([]string, error) {
-	var paths []string
+// manifest says, and how.
+func drift(ctx context.Context, dir string, m *Manifest, deep bool) ([]wire.Drift, error) {
+	var found []wire.Drift
 	var err error
 	if deep {
-		paths, err = driftDeep(ctx, dir, m)
+		found, err = driftDeep(ctx, dir, m)
 	} else {
-		paths, err = driftQuick(dir, m)
+		found, err = driftQuick(dir, m)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("look for drift in %s: %w", dir, err)
 	}
-	for i, p := range paths {
-		paths[i] = filepath.Join(dir, p)
+	for i := range found {
+		found[i].Path = filepath.Join(dir, found[i].Path)
 	}
-	slices.Sort(paths)
-	return paths, nil
+	slices.SortFunc(found, func(a, b wire.Drift) int { return strings.Compare(a.Path, b.Path) })
+	return found, nil
 }
 
 // driftQuick compares what breaks a toolchain first. It reads no more than the
 // lines of the manifest that it needs: it runs on every host in every run.
-func driftQuick(dir string, m *Manifest) ([]string, error) {
+func driftQuick(dir string, m *Manifest) ([]wire.Drift, error) {
 	want, err := m.quickEntries()
 	if err != nil {
 		return nil, err
 	}
-	var paths []string
+	var found []wire.Drift
 	for i := range want {
 		e := &want[i]
-		same, err := likeEntry(filepath.Join(dir, e.Path), e)
+		how, err := differs(filepath.Join(dir, e.Path), e)
+		if err == nil && how == "" && e.Path == "VERSION" {
+			how, err = contentDiffers(context.Background(), filepath.Join(dir, e.Path), e, make([]byte, 4<<10))
+		}
 		if err != nil {
 			return nil, err
 		}
-		if same && e.Path == "VERSION" {
-			same, err = sameContent(context.Background(), filepath.Join(dir, e.Path), e, make([]byte, 4<<10))
-			if err != nil {
-				return nil, err
-			}
-		}
-		if !same {
-			paths = append(paths, e.Path)
+		if how != "" {
+			found = append(found, wire.Drift{Path: e.Path, How: how})
 		}
 	}
-	return paths, nil
+	return found, nil
 }
 
 // quickEntries are VERSION, bin, pkg/tool and what is in them.
@@ -91,18 +96,58 @@ func isQuick(path []byte) bool {
 
 // likeEntry compares type, mode, size and owner. A missing file is not like.
 func likeEntry(path string, e *tree.Entry) (bool, error) {
+	how, err := differs(path, e)
+	return how == "", err
+}
+
+// differs compares type, mode, size and owner, and says how they differ.
+func differs(path string, e *tree.Entry) (how string, err error) {
 	var st unix.Stat_t
 	if err := unix.Lstat(path, &st); err != nil {
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
-			return false, nil
+			return howMissing, nil
 		}
-		return false, &fs.PathError{Op: "lstat", Path: path, Err: err}
+		return "", &fs.PathError{Op: "lstat", Path: path, Err: err}
 	}
-	mode, kind := uint32(e.Mode.Perm()), uint32(unix.S_IFREG)
+	kind := uint32(unix.S_IFREG)
 	if e.Dir {
 		kind = unix.S_IFDIR
 	}
-	return st.Mode == kind|mode && int(st.Uid) == os.Geteuid() && (e.Dir || st.Size == e.Size), nil
+	if st.Mode&unix.S_IFMT != kind {
+		return fmt.Sprintf("%s, not %s", kindName(st.Mode), kindName(kind)), nil
+	}
+	var hows []string
+	if !e.Dir && st.Size != e.Size {
+		hows = append(hows, howContent)
+	}
+	if mode, want := st.Mode&0o7777, uint32(e.Mode.Perm()); mode != want {
+		hows = append(hows, fmt.Sprintf("mode %04o, not %04o", mode, want))
+	}
+	if uid := os.Geteuid(); int(st.Uid) != uid {
+		hows = append(hows, fmt.Sprintf("owner %d, not %d", st.Uid, uid))
+	}
+	return strings.Join(hows, "; "), nil
+}
+
+func kindName(mode uint32) string {
+	switch mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return "a file"
+	case unix.S_IFDIR:
+		return "a directory"
+	case unix.S_IFLNK:
+		return "a link"
+	}
+	return "a special file"
+}
+
+// contentDiffers is sameContent in the words of drift.
+func contentDiffers(ctx context.Context, path string, e *tree.Entry, buf []byte) (how string, err error) {
+	same, err := sameContent(ctx, path, e, buf)
+	if err != nil || same {
+		return "", err
+	}
+	return howContent, nil
 }
 
 // sameContent hashes a file that is like e already.
@@ -126,46 +171,60 @@ func sameContent(ctx context.Context, path string, e *tree.Entry, buf []byte) (b
 	return [sha256.Size]byte(h.Sum(nil)) == e.SHA256, nil
 }
 
-// driftDeep compares everything, and looks for what should not be there.
-func driftDeep(ctx context.Context, dir string, m *Manifest) ([]string, error) {
+// driftDeep compares everything, the root too, and looks for what should not
+// be there.
+func driftDeep(ctx context.Context, dir string, m *Manifest) ([]wire.Drift, error) {
 	want, err := m.Entries()
 	if err != nil {
 		return nil, err
 	}
-	paths, err := differing(ctx, dir, want)
+	found, err := differing(ctx, dir, want)
 	if err != nil {
 		return nil, err
 	}
+	how, err := differs(dir, &tree.Entry{Dir: true, Mode: 0o755})
+	if err != nil {
+		return nil, err
+	}
+	if how != "" {
+		found = append(found, wire.Drift{How: how})
+	}
 	extra, err := extraPaths(ctx, dir, want)
-	return append(paths, extra...), err
+	for _, path := range extra {
+		found = append(found, wire.Drift{Path: path, How: howExtra})
+	}
+	return found, err
 }
 
-// differing hashes with as many readers as there are cores.
-func differing(ctx context.Context, dir string, want tree.Manifest) ([]string, error) {
+// differing hashes with as many readers as there are cores, up to four, and
+// behind whatever else the host has to do.
+func differing(ctx context.Context, dir string, want tree.Manifest) ([]wire.Drift, error) {
 	var (
 		mu    sync.Mutex
-		paths []string
+		found []wire.Drift
 		errs  []error
 		wg    sync.WaitGroup
 		next  = make(chan *tree.Entry, 64)
 	)
 	for range min(runtime.GOMAXPROCS(0), 4) {
 		wg.Go(func() {
+			yieldToOthers()
 			buf := make([]byte, 128<<10)
 			for e := range next {
 				path := filepath.Join(dir, e.Path)
-				same, err := likeEntry(path, e)
-				if err == nil && same && !e.Dir {
-					same, err = sameContent(ctx, path, e, buf)
+				how, err := differs(path, e)
+				// A size that is right says nothing; a mode that is wrong neither.
+				if err == nil && !e.Dir && !isSettled(how) {
+					how, err = withContent(ctx, how, path, e, buf)
 				}
-				if err == nil && same {
+				if err == nil && how == "" {
 					continue
 				}
 				mu.Lock()
 				if err != nil {
 					errs = append(errs, err)
 				} else {
-					paths = append(paths, e.Path)
+					found = append(found, wire.Drift{Path: e.Path, How: how})
 				}
 				mu.Unlock()
 			}
@@ -187,7 +246,35 @@ func differing(ctx context.Context, dir string, want tree.Manifest) ([]string, e
 	if len(errs) > 0 {
 		return nil, errs[0]
 	}
-	return paths, nil
+	return found, nil
+}
+
+// isSettled reports that content needs no look any more.
+func isSettled(how string) bool {
+	return how == howMissing || strings.HasPrefix(how, howContent) || strings.HasPrefix(how, "a ")
+}
+
+// withContent adds to how a file differs whether its content does.
+func withContent(ctx context.Context, how, path string, e *tree.Entry, buf []byte) (string, error) {
+	content, err := contentDiffers(ctx, path, e, buf)
+	if content != "" && how != "" {
+		content += "; "
+	}
+	return content + how, err
+}
+
+// yieldToOthers lets the goroutine's thread have the CPU and the disk only
+// where nobody else wants them. The thread ends with the goroutine, so that
+// nothing else runs on it. A kernel that refuses is no reason to stop.
+func yieldToOthers() {
+	const (
+		nice           = 10
+		ioprioWho      = 1         // a thread
+		ioprioBestLast = 2<<13 | 7 // best effort, the lowest of it
+	)
+	runtime.LockOSThread()
+	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), nice)
+	_, _, _ = unix.Syscall(unix.SYS_IOPRIO_SET, ioprioWho, 0, ioprioBestLast)
 }
 
 // extraPaths finds what the manifest does not list. An extra directory stands

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gofleet/gofleet/agent/internal/record"
+	"github.com/gofleet/gofleet/agent/wire"
 )
 
 // The child process of a fault test is this test binary with these set.
@@ -233,7 +234,7 @@ func look(s *Store) error {
 	if err != nil {
 		return err
 	}
-	for _, path := range append(st.Drift, st.Leftovers...) {
+	for _, path := range append(wire.Paths(st.Drift), st.Leftovers...) {
 		fmt.Println("drift or leftover:", path)
 	}
 	return nil

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gofleet/gofleet/agent/wire"
 )
 
 // LinkKind is what stands at gofleet_link.
@@ -42,22 +44,22 @@ type Link struct {
 type Toolchain struct {
 	Version string
 	Dir     string
-	Header  *Header  // nil: manifest missing or damaged
-	Drift   []string // absolute paths; filled in for the one inspected
+	Header  *Header      // nil: manifest missing or damaged
+	Drift   []wire.Drift // absolute paths; filled in for the one inspected
 }
 
 // State is what Inspect found.
 type State struct {
 	Link       Link
-	Before     string      // the version that the link leads to; "" for none
-	Current    *Toolchain  // what the link leads to, if it is managed and there
-	Wanted     *Toolchain  // the wanted version, if it is there
-	Previous   string      // what the link led to before Current, as in Header.Previous; "" if that is gone
-	Toolchains []Toolchain // all that have a versioned directory, newest installed first
-	Unmanaged  []string    // names of kept unmanaged toolchains in the root
-	Leftovers  []string    // paths that a crash left
-	Drift      []string    // of Wanted, or without a wanted version of Current
-	DiskBytes  int64       // what Wanted takes already
+	Before     string       // the version that the link leads to; "" for none
+	Current    *Toolchain   // what the link leads to, if it is managed and there
+	Wanted     *Toolchain   // the wanted version, if it is there
+	Previous   string       // what the link led to before Current, as in Header.Previous; "" if that is gone
+	Toolchains []Toolchain  // all that have a versioned directory, newest installed first
+	Unmanaged  []string     // names of kept unmanaged toolchains in the root
+	Leftovers  []string     // paths that a crash left
+	Drift      []wire.Drift // of Wanted, or without a wanted version of Current
+	DiskBytes  int64        // what Wanted takes already
 	Inodes     int64
 }
 
@@ -137,17 +139,20 @@ func (st *State) find(version string) *Toolchain {
 
 // load reads the manifest of the toolchain that the run is about, and looks
 // for its drift.
-func (s *Store) load(ctx context.Context, t *Toolchain, deep bool) ([]string, error) {
+func (s *Store) load(ctx context.Context, t *Toolchain, deep bool) ([]wire.Drift, error) {
 	m, err := s.readManifest(t.Version)
+	if errors.Is(err, fs.ErrNotExist) {
+		return []wire.Drift{{Path: s.Manifest(t.Version), How: howMissing}}, nil
+	}
 	if isMissing(err) {
-		return []string{s.Manifest(t.Version)}, nil
+		return []wire.Drift{{Path: s.Manifest(t.Version), How: howContent}}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	t.Header = &m.Header
 	if m.Mending {
-		return []string{s.Manifest(t.Version)}, nil
+		return []wire.Drift{{Path: s.Manifest(t.Version), How: "a repair was cut"}}, nil
 	}
 	return drift(ctx, t.Dir, m, deep)
 }

@@ -167,7 +167,7 @@ func TestRepairOfTheCurrentToolchain(t *testing.T) {
 			writeFile(t, filepath.Join(dir, "src/p4/p.go"), "package pX // 1.1\n") // same size
 
 			quick, err := s.Inspect(t.Context(), "1.1", false)
-			if err != nil || !slices.Equal(quick.Drift, []string{filepath.Join(dir, "bin/gofmt")}) || quick.Ready() {
+			if err != nil || !slices.Equal(wire.Paths(quick.Drift), []string{filepath.Join(dir, "bin/gofmt")}) || quick.Ready() {
 				t.Errorf("quick drift: %v, %v", quick.Drift, err)
 			}
 			deep, err := s.Inspect(t.Context(), "", true)
@@ -176,7 +176,7 @@ func TestRepairOfTheCurrentToolchain(t *testing.T) {
 				want[i] = filepath.Join(dir, want[i])
 			}
 			slices.Sort(want)
-			if err != nil || !slices.Equal(deep.Drift, want) {
+			if err != nil || !slices.Equal(wire.Paths(deep.Drift), want) {
 				t.Errorf("deep drift: %v, want %v (%v)", deep.Drift, want, err)
 			}
 
@@ -244,7 +244,7 @@ func TestManifestDamagedMissingNewer(t *testing.T) {
 	for name, b := range map[string][]byte{"damaged": damaged, "cut": good[:len(good)-100], "empty": {}} {
 		writeFile(t, path, string(b))
 		st, err := s.Inspect(ctx, "1.1", false)
-		if err != nil || !slices.Equal(st.Drift, []string{path}) {
+		if err != nil || !slices.Equal(wire.Paths(st.Drift), []string{path}) {
 			t.Errorf("%s: drift %v, %v", name, st.Drift, err)
 		}
 	}

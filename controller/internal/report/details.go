@@ -77,8 +77,12 @@ func (t *text) drift(res *fleet.Result) []string {
 		verb = "repaired"
 	}
 	var out []string
-	for _, path := range shown {
-		out = append(out, indent+t.in(purple, verb)+" "+oneLine(path))
+	for _, d := range shown {
+		line := indent + t.in(purple, verb) + " " + oneLine(d.Path)
+		if d.How != "" {
+			line += t.in(dim, ": "+oneLine(d.How))
+		}
+		out = append(out, line)
 	}
 	if more := len(res.Drift) - len(shown); more > 0 {
 		out = append(out, indent+t.in(dim, fmt.Sprintf("and %s more (-v shows them)", count(more, "path"))))

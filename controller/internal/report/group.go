@@ -48,7 +48,7 @@ func groupBy(results []*fleet.Result, key func(*fleet.Result) string) []*group {
 type sameness struct {
 	Go      wire.GoChange
 	Actions []wire.ActionResult
-	Drift   []string
+	Drift   []wire.Drift
 	Kind    wire.Kind
 	Message string
 	Hint    string

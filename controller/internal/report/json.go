@@ -51,6 +51,7 @@ type hostDocument struct {
 	Checks   []checkDocument    `json:"checks"`
 	Actions  []actionDocument   `json:"actions"`
 	Drift    []string           `json:"drift"`
+	Differs  []wire.Drift       `json:"differs"`
 	Warnings []string           `json:"warnings"`
 	Error    *errorDocument     `json:"error"`
 	Seconds  map[string]float64 `json:"seconds"`
@@ -83,9 +84,13 @@ func hostDocumentOf(res fleet.Result) hostDocument {
 		Go:       wire.GoChange{Before: block(res.Go.Before), After: block(res.Go.After)},
 		Checks:   []checkDocument{},
 		Actions:  []actionDocument{},
-		Drift:    blocks(res.Drift),
+		Drift:    blocks(wire.Paths(res.Drift)),
+		Differs:  []wire.Drift{},
 		Warnings: blocks(res.Warnings),
 		Seconds:  secondsOf(res.Seconds),
+	}
+	for _, p := range res.Drift {
+		d.Differs = append(d.Differs, wire.Drift{Path: block(p.Path), How: block(p.How)})
 	}
 	for _, c := range res.Checks {
 		d.Checks = append(d.Checks, checkDocument{block(c.Name), c.Status, block(c.Actual), block(c.Wanted), block(c.Hint)})

@@ -120,7 +120,7 @@ func hostileOutcome() *fleet.Outcome {
 				{Name: "w" + hostile, Status: wire.Warn, Actual: hostile, Wanted: hostile, Hint: hostile},
 			},
 			Actions:  []wire.ActionResult{{Name: hostile, Changed: true, Diff: "+" + hostile}},
-			Drift:    []string{hostile},
+			Drift:    []wire.Drift{{Path: hostile, How: hostile}},
 			Warnings: []string{hostile},
 			Error:    &wire.Error{Kind: wire.KindHost, Message: hostile, Hint: hostile},
 			Seconds:  map[string]float64{hostile: 1, "total": 2},

@@ -54,7 +54,7 @@ func sample() *fleet.Outcome {
 			Diff: "--- /etc/profile.d/gofleet.sh\n+++ /etc/profile.d/gofleet.sh\n@@ -3 +3 @@\n-export LOG_LEVEL='info'\n+export LOG_LEVEL='debug'\n"}}})
 	add("ci2", wire.Report{Status: wire.Changed, Changed: true, Go: wire.GoChange{Before: "1.26.8", After: "1.26.8"},
 		Actions: []wire.ActionResult{{Name: "install go1.26.8 in /usr/local/lib/gofleet/go1.26.8", Changed: true}},
-		Drift:   []string{"/usr/local/lib/gofleet/go1.26.8/bin/gofmt"}})
+		Drift:   []wire.Drift{{Path: "/usr/local/lib/gofleet/go1.26.8/bin/gofmt", How: "missing"}}})
 	unmet := &wire.Error{Kind: wire.KindUnmet, Message: "2 preconditions are not met"}
 	for i, memory := range []string{"0.9 GB", "1.1 GB", "1.1 GB"} {
 		add(fmt.Sprintf("cache%d", i+1), wire.Report{Status: wire.Unmet, Error: unmet, Checks: []wire.Check{
@@ -64,7 +64,7 @@ func sample() *fleet.Outcome {
 	}
 	for i := 1; i <= 2; i++ {
 		add(fmt.Sprintf("app%d", i), wire.Report{Status: wire.Drifted, Go: wire.GoChange{Before: "1.26.8", After: "1.26.8"},
-			Drift: []string{"/usr/local/go", "/etc/profile.d/gofleet.sh"}})
+			Drift: []wire.Drift{{Path: "/usr/local/go", How: `leads to "/opt"`}, {Path: "/etc/profile.d/gofleet.sh", How: "content, mode or owner"}}})
 	}
 	add("edge3", wire.Report{Status: wire.Failed, Go: wire.GoChange{Before: "1.25.3", After: "1.25.3"}, Error: &wire.Error{
 		Kind: wire.KindVerify, Message: "verify go1.26.8: bin/go version: exit status 126\n/usr/local/lib/gofleet/.staging/tree/bin/go: Permission denied",
