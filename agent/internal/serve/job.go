@@ -78,7 +78,8 @@ func (j *job) look(ctx context.Context) (err error) {
 	// line uses those.
 	s.Root, s.Link = layout.Root, layout.Link
 	j.store = &toolchain.Store{Layout: layout, Gofleet: j.task.Gofleet, Fault: j.options.Fault}
-	if err := j.inspect(ctx); err != nil {
+	// Who changes the host looks again under the lock: closely only then.
+	if err := j.inspect(ctx, j.task.Deep && j.changes.Checking()); err != nil {
 		return err
 	}
 	facts, err := precond.Gather(ctx, s.Root)
@@ -92,8 +93,8 @@ func (j *job) look(ctx context.Context) (err error) {
 }
 
 // inspect reads toolchains and the host's record.
-func (j *job) inspect(ctx context.Context) (err error) {
-	if j.state, err = j.store.Inspect(ctx, j.wanted(), j.task.Deep); err != nil {
+func (j *job) inspect(ctx context.Context, deep bool) (err error) {
+	if j.state, err = j.store.Inspect(ctx, j.wanted(), deep); err != nil {
 		return err
 	}
 	j.report.Go = wire.GoChange{Before: j.state.Before, After: j.state.Before}
@@ -174,7 +175,7 @@ func (j *job) locked(ctx context.Context, do func(context.Context) error) (err e
 	if err := j.saveRecord(); err != nil {
 		return err
 	}
-	if err := j.inspect(ctx); err != nil {
+	if err := j.inspect(ctx, j.task.Deep); err != nil {
 		return err
 	}
 	j.options.fault("swept")

@@ -17,7 +17,7 @@ precondition is changed in nothing. A second apply changes nothing.
 
 Whether an installed toolchain is whole is judged by its manifest, VERSION and
 programs; with --deep by every file, so that apply repairs what audit --deep
-found.`,
+found. To a host that has a toolchain, only the files that it lacks are sent.`,
 		Example: `  gofleet apply -i inventory.yaml
   gofleet apply -i inventory.yaml -l 'web:!web03' --check --diff
   gofleet apply -i db1,db2, -b -e gofleet_go_version=1.26.8 -e gofleet_archives=archives`,
@@ -84,7 +84,7 @@ func (a *app) removeCommand() *cobra.Command {
 		Use:   "remove -i INVENTORY --version VERSION [flags]",
 		Short: "remove a toolchain that is not the current one",
 		Long: `remove takes a toolchain off the hosts. The current one is refused, and one that
-a process runs from.`,
+a process uses.`,
 		Example: `  gofleet remove -i inventory.yaml --version 1.26.6 --check
   gofleet remove -i inventory.yaml --version 1.26.6`,
 		Args: cobra.NoArgs,

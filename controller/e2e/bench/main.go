@@ -28,6 +28,7 @@ func main() {
 	flag.IntVar(&b.hosts, "hosts", 8, "lab hosts")
 	flag.IntVar(&b.rounds, "rounds", 3, "rounds; the table has their medians")
 	flag.StringVar(&b.archive, "archive", "", "the Go archive to install")
+	flag.StringVar(&b.from, "from", "", "an older Go archive, to upgrade from; empty leaves the upgrades out")
 	flag.StringVar(&b.gofleet, "gofleet", "bin/gofleet", "the gofleet to measure")
 	flag.StringVar(&b.pyinfra, "pyinfra", "", "pyinfra's program; empty leaves that peer out")
 	flag.StringVar(&b.ansible, "ansible-playbook", "", "ansible-playbook; empty leaves that peer out")
@@ -39,6 +40,7 @@ func main() {
 	simulated := flag.Int("simulated", 2000, "simulated hosts for the controller's memory; 0 leaves that out")
 	agent := flag.String("agent", "bin/agents/gofleet-agent-linux-"+runtime.GOARCH, "the agent to weigh")
 	serve := flag.Int("serve-simulated", 0, "serve so many simulated hosts until stdin ends (the bench starts itself so)")
+	onlyUpgrade := flag.Bool("only-upgrade", false, "measure the upgrades alone")
 	dir := flag.String("dir", "", "where -serve-simulated writes its inventory")
 	flag.Parse()
 	if *serve > 0 {
@@ -53,7 +55,10 @@ func main() {
 	if err == nil && *simulated > 0 {
 		err = b.simulated(ctx, *simulated)
 	}
-	if err == nil && b.rounds > 0 {
+	if err == nil && b.from != "" && b.rounds > 0 {
+		err = b.upgrade(ctx)
+	}
+	if err == nil && b.rounds > 0 && !*onlyUpgrade {
 		err = b.run(ctx)
 	}
 	if err != nil {
@@ -65,6 +70,7 @@ func main() {
 type bench struct {
 	hosts, rounds int
 	archive       string
+	from          string
 	gofleet       string
 	pyinfra       string
 	ansible       string
