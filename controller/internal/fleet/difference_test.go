@@ -101,7 +101,9 @@ func TestWhatNoArchiveHasIsRefused(t *testing.T) {
 	for _, bad := range [][][2]int{{{0, 1 << 40}}, {{-1, 1}}, {{5, 1}, {4, 1}}} {
 		var offer wire.Transfer
 		h := withUpload(fakeHost("a", lacker(func(tree.Manifest) [][2]int { return bad }, &offer)), a,
-			func(context.Context, io.ReaderAt, int64, int64, func(int64)) error { return errors.New("nothing may be sent") })
+			func(context.Context, io.ReaderAt, int64, int64, func(int64)) error {
+				return errors.New("nothing may be sent")
+			})
 		out := Run(context.Background(), []*Host{h}, options())
 		if e := out.Results[0].Error; e == nil || e.Kind != wire.KindProtocol {
 			t.Errorf("%v: %+v", bad, out.Results[0].Report)
