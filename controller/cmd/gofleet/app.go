@@ -1,17 +1,17 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gofleet/gofleet/agent"
+	"github.com/gofleet/gofleet/controller/internal/ansiblecfg"
 	"github.com/gofleet/gofleet/controller/internal/inventory"
 	"github.com/gofleet/gofleet/controller/internal/report"
 )
@@ -26,6 +26,8 @@ type app struct {
 	inventory inventoryFlags
 	connect   connectFlags
 	output    outputFlags
+
+	ansible *ansiblecfg.Settings // nil until settle
 }
 
 // inventoryFlags choose hosts and variables, with ansible-playbook's names.
@@ -120,7 +122,7 @@ func version() string {
 // addInventory adds the flags that choose hosts.
 func (a *app) addInventory(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringArrayVarP(&a.inventory.sources, "inventory", "i", nil, "inventory: a file, a directory or a `host,` list; repeats")
+	f.StringArrayVarP(&a.inventory.sources, "inventory", "i", nil, "inventory: a file, a program, a directory or a `host,` list; repeats (default: ansible.cfg's)")
 	f.StringVarP(&a.inventory.limit, "limit", "l", "", "only the hosts of this `pattern`; @file reads names")
 	f.StringArrayVarP(&a.inventory.extraVars, "extra-vars", "e", nil, "variables above all others: `k=v`, YAML, JSON or @file; repeats")
 	a.inventory.vault.add(f)
@@ -164,27 +166,19 @@ func (a *app) look() report.Look {
 	return report.LookOf(a.stdout, a.stderr, a.output.noColor, os.Getenv)
 }
 
-// loadInventory reads the -i sources. Its warnings go to stderr.
+// loadInventory reads the -i sources, or those of ansible.cfg.
 func (a *app) loadInventory(cmd *cobra.Command) (*inventory.Inventory, error) {
-	if len(a.inventory.sources) == 0 {
-		return nil, hint(fmt.Errorf("%s needs an inventory", cmd.CommandPath()),
-			"name one with -i: a file, a program, a directory, or host names with a comma behind them")
+	if err := a.settle(cmd); err != nil {
+		return nil, err
 	}
-	return inventory.Load(cmd.Context(), inventory.Options{
-		Sources:          a.inventory.sources,
-		ExtraVars:        a.inventory.extraVars,
-		Vault:            a.vaultOptions(),
-		Env:              os.Environ(),
-		AnsibleInventory: ansibleInventory(),
-	})
+	if len(a.inventory.sources) == 0 {
+		return nil, errNoInventory(cmd)
+	}
+	return inventory.Load(cmd.Context(), a.inventoryOptions())
 }
 
-// ansibleInventory is the real tool, for sources that only Python can read;
-// "" where it is not installed.
-func ansibleInventory() string {
-	path, err := exec.LookPath("ansible-inventory")
-	if err != nil {
-		return ""
-	}
-	return path
+// inventoryWarnings are what the settings and the inventory so far are worth
+// a warning for.
+func (a *app) inventoryWarnings(inv *inventory.Inventory) []string {
+	return append(slices.Clone(a.ansible.Warnings), inv.Warnings()...)
 }

@@ -59,7 +59,7 @@ func (a *app) names(ctx context.Context, groups bool) []string {
 	if len(a.inventory.sources) == 0 {
 		return nil
 	}
-	inv, err := inventory.Load(ctx, inventory.Options{Sources: a.inventory.sources})
+	inv, err := inventory.Load(ctx, a.inventoryOptions())
 	if err != nil {
 		return nil
 	}

@@ -23,6 +23,7 @@ type connector struct {
 	dialer   *remote.Dialer
 	binaries []remote.Binary
 	defaults remote.Defaults
+	standIns []standIn
 }
 
 // newConnector reads what the flags say of connections. Passwords are asked
@@ -33,6 +34,7 @@ func (a *app) newConnector(ctx context.Context, ui *report.Reporter, set agents.
 		return nil, err
 	}
 	c := &connector{
+		standIns: a.standIns(),
 		dialer: &remote.Dialer{
 			Timeout: a.connect.timeout, AcceptNewHostKeys: a.connect.acceptNewHostKeys,
 			AgentSocket: os.Getenv("SSH_AUTH_SOCK"),
@@ -104,14 +106,19 @@ func (c *connector) targets(hosts []*inventory.Host) ([]remote.Target, error) {
 			found = append(found, unevaluated(h, err)...)
 			continue
 		}
+		vars, origins := withStandIns(vars, c.standIns)
 		t, err := remote.TargetFromVars(h.Name, vars, c.defaults)
 		var bad *remote.VariableError
 		switch {
 		case err == nil:
 			targets[i] = t
 		case errors.As(err, &bad):
+			where := h.Origin(bad.Variable).String()
+			if setting, ok := origins[bad.Variable]; ok {
+				where = setting
+			}
 			found = append(found, report.Problem{
-				Where: h.Origin(bad.Variable).String(), Message: unquoted(h, bad.Variable, bad.Error()), Hint: bad.Hint, Hosts: []string{h.Name},
+				Where: where, Message: unquoted(h, bad.Variable, bad.Error()), Hint: bad.Hint, Hosts: []string{h.Name},
 			})
 		default:
 			return nil, fmt.Errorf("%s: %w", h.Name, err)

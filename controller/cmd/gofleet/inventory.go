@@ -11,7 +11,7 @@ import (
 
 // inventoryCommand shows an inventory as ansible-inventory does.
 func (a *app) inventoryCommand() *cobra.Command {
-	var list, graph, vars, export bool
+	var list, graph, vars, export, asYAML bool
 	var host, hosts string
 	cmd := &cobra.Command{
 		Use:   "inventory -i INVENTORY --list | --graph | --host HOST | --hosts PATTERN",
@@ -20,6 +20,7 @@ func (a *app) inventoryCommand() *cobra.Command {
 ansible-inventory prints for the same files.`,
 		Example: `  gofleet inventory -i inventory.yaml --graph
   gofleet inventory -i inventory.yaml --list
+  gofleet inventory -i hosts.ini --list --yaml
   gofleet inventory -i inventory.yaml --host web01
   gofleet inventory -i inventory.yaml --hosts 'web:&prod:!web03'`,
 		Args: cobra.MaximumNArgs(1),
@@ -32,7 +33,12 @@ ansible-inventory prints for the same files.`,
 			switch {
 			case list:
 				var b []byte
-				b, err = inv.ListJSON(inventory.ListOptions{Limit: a.inventory.limit, Export: export})
+				o := inventory.ListOptions{Limit: a.inventory.limit, Export: export}
+				show := inv.ListJSON
+				if asYAML {
+					show = inv.ListYAML
+				}
+				b, err = show(o)
 				out = string(b)
 			case graph:
 				group := ""
@@ -42,14 +48,18 @@ ansible-inventory prints for the same files.`,
 				out, err = inv.GraphText(group, vars)
 			case host != "":
 				var b []byte
-				b, err = inv.HostJSON(host, inventory.Current)
+				show := inv.HostJSON
+				if asYAML {
+					show = inv.HostYAML
+				}
+				b, err = show(host, inventory.Current)
 				out = string(b)
 			case hosts != "":
 				out, err = inv.HostsText(hosts, a.inventory.limit)
 			default:
 				return hint(errors.New("inventory needs to know what to show"), "give one of --list, --graph, --host HOST, --hosts PATTERN")
 			}
-			for _, w := range inv.Warnings() {
+			for _, w := range a.inventoryWarnings(inv) {
 				fmt.Fprintf(a.stderr, "warning: %s\n", w)
 			}
 			if err != nil {
@@ -63,6 +73,7 @@ ansible-inventory prints for the same files.`,
 	f := cmd.Flags()
 	f.BoolVar(&list, "list", false, "all hosts, groups and variables as JSON")
 	f.BoolVar(&export, "export", false, "with --list: variables where they are set, not merged")
+	f.BoolVarP(&asYAML, "yaml", "y", false, "with --list or --host: YAML in place of JSON")
 	f.BoolVar(&graph, "graph", false, "the tree of groups; an argument names the group to begin with")
 	f.BoolVar(&vars, "vars", false, "with --graph: variables too")
 	f.StringVar(&host, "host", "", "the variables of one `host` as JSON")

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/gofleet/gofleet/agent/wire"
+	"github.com/gofleet/gofleet/controller/internal/ansiblecfg"
 	"github.com/gofleet/gofleet/controller/internal/bundle"
 	"github.com/gofleet/gofleet/controller/internal/inventory"
 	"github.com/gofleet/gofleet/controller/internal/release"
@@ -58,6 +59,7 @@ func problemsOf(err error) []report.Problem {
 	var (
 		known   problems
 		inv     *inventory.Error
+		setting *ansiblecfg.Error
 		refused *release.RefusedError
 		missing *release.MissingError
 		remote  *wire.Error
@@ -68,6 +70,8 @@ func problemsOf(err error) []report.Problem {
 		return known
 	case errors.As(err, &inv):
 		p.Hint = inv.Hint
+	case errors.As(err, &setting):
+		p.Hint = setting.Hint
 	case errors.As(err, &refused):
 		p.Hint = refused.Hint
 	case errors.As(err, &missing):

@@ -72,7 +72,7 @@ func (a *app) runFleet(cmd *cobra.Command, o order) error {
 	if err != nil {
 		return err
 	}
-	for _, w := range inv.Warnings() {
+	for _, w := range a.inventoryWarnings(inv) {
 		ui.Warn("", w)
 	}
 	ui.Start()

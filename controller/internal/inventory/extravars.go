@@ -32,7 +32,7 @@ func (r *reader) extraVars(options []string) (map[string]variable, error) {
 			continue
 		}
 		for _, p := range v.pairs {
-			out[p.name] = variable{p.val, p.line}
+			out[p.name] = variable{val: p.val, line: p.line}
 		}
 	}
 	return out, errors.Join(errs...)

@@ -153,6 +153,12 @@ func (in invocation) real(t testing.TB, a *ansible, dir string) answer {
 		return a.run(t, dir, "ansible", append(args, "--list-hosts", "--", in.arg)...)
 	case "list":
 		args = append(args, "--list")
+	case "yaml":
+		args = append(args, "--list", "--yaml")
+	case "yamlexport":
+		args = append(args, "--list", "--yaml", "--export")
+	case "yamlhost":
+		args = append(args, "--yaml", "--host", in.arg)
 	case "export":
 		args = append(args, "--list", "--export")
 	case "host":
@@ -162,7 +168,7 @@ func (in invocation) real(t testing.TB, a *ansible, dir string) answer {
 	case "vars":
 		args = append(args, "--graph", "--vars")
 	}
-	if in.arg != "" && in.verb != "host" {
+	if in.arg != "" && in.verb != "host" && in.verb != "yamlhost" {
 		args = append(args, "--", in.arg)
 	}
 	return a.run(t, dir, "ansible-inventory", args...)
@@ -187,6 +193,12 @@ func (in invocation) show(inv *Inventory, d Dialect) (string, error) {
 		return inv.HostsText(in.arg, in.limit)
 	case "list", "export":
 		b, err := inv.ListJSON(ListOptions{Limit: in.limit, Export: in.verb == "export", Dialect: d})
+		return string(b), err
+	case "yaml", "yamlexport":
+		b, err := inv.ListYAML(ListOptions{Limit: in.limit, Export: in.verb == "yamlexport", Dialect: d})
+		return string(b), err
+	case "yamlhost":
+		b, err := inv.HostYAML(in.arg, d)
 		return string(b), err
 	case "host":
 		b, err := inv.HostJSON(in.arg, d)

@@ -109,7 +109,7 @@ all:
 	big, _ := new(big.Int).SetString("99999999999999999999", 10)
 	want := map[string]any{
 		"i": int64(420), "b": true, "n": nil, "f": 1.5, "s": "{{ x }}", "big": big, "d": "2020-01-02", "e": "1",
-		"m": map[string]any{"1": "a", "true": "b", "x": map[string]any{"y": []any{int64(1), "two"}}},
+		"m": map[string]any{"1": "b", "x": map[string]any{"y": []any{int64(1), "two"}}},
 		"v": Vault{"$ANSIBLE_VAULT;1.1;AES256\n6162\n"},
 	}
 	if !reflect.DeepEqual(h.Vars, want) {

@@ -214,7 +214,7 @@ func (p *iniSource) variable(line string) error {
 	if err != nil {
 		return err
 	}
-	p.tree.setVar(p.section, strings.TrimFunc(key, isPythonSpace), variable{v, p.line})
+	p.tree.setVar(p.section, strings.TrimFunc(key, isPythonSpace), variable{val: v, line: p.line})
 	return nil
 }
 
@@ -244,7 +244,7 @@ func (p *iniSource) hosts(line string) error {
 		if err != nil {
 			return err
 		}
-		names, vars = append(names, key), append(vars, variable{v, p.line})
+		names, vars = append(names, key), append(vars, variable{val: v, line: p.line})
 	}
 	g := p.tree.groups[p.section]
 	for _, host := range hosts {

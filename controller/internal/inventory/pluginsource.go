@@ -138,7 +138,7 @@ func (p *pluginResult) lay() error {
 		}
 		for _, v := range h.val.pairs {
 			if old, ok := host.inline[v.name]; !ok || !equalValues(old.val, v.val) {
-				host.set(v.name, variable{v.val, v.line})
+				host.set(v.name, variable{val: v.val, line: v.line})
 			}
 		}
 	}
@@ -177,7 +177,7 @@ func (p *pluginResult) group(name string, where Position) error {
 	if vars, ok := of.val.get("vars"); ok {
 		for _, v := range vars.val.pairs {
 			if old, ok := g.vars[v.name]; !ok || !equalValues(old.val, v.val) {
-				p.setGroupVar(g, v.name, variable{v.val, v.line})
+				p.setGroupVar(g, v.name, variable{val: v.val, line: v.line})
 			}
 		}
 	}

@@ -252,7 +252,7 @@ func (s *scriptSource) groups(root *value) error {
 			return at(of.pos(), "the variables of the host %s have to be a dictionary, and this is %s", h.name, of.typeName())
 		}
 		for _, v := range of.pairs {
-			s.tree.setVar(h.name, v.name, variable{v.val, v.line})
+			s.tree.setVar(h.name, v.name, variable{val: v.val, line: v.line})
 		}
 	}
 	return nil
@@ -286,7 +286,7 @@ func (s *scriptSource) group(p pair) error {
 			return at(s.at(vars), "vars of the group %s has to be a dictionary, and this is %s", g.name, vars.val.typeName())
 		}
 		for _, v := range vars.val.pairs {
-			s.tree.setVar(g.name, v.name, variable{v.val, v.line})
+			s.tree.setVar(g.name, v.name, variable{val: v.val, line: v.line})
 		}
 	}
 	if hasChildren {

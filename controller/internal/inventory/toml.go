@@ -84,7 +84,7 @@ func (t tomlSource) section(g *group, s pair) error {
 	}
 	for _, p := range s.val.pairs {
 		if s.name == "vars" {
-			t.setVar(g.name, p.name, variable{p.val, p.line})
+			t.setVar(g.name, p.name, variable{val: p.val, line: p.line})
 			continue
 		}
 		if p.val.kind != mapKind {
@@ -101,7 +101,7 @@ func (t tomlSource) section(g *group, s pair) error {
 			}
 			t.addHost(name, g, port, t.src, p.line)
 			for _, v := range p.val.pairs {
-				t.setVar(name, v.name, variable{v.val, v.line})
+				t.setVar(name, v.name, variable{val: v.val, line: v.line})
 			}
 		}
 	}

@@ -13,6 +13,7 @@ import (
 type variable struct {
 	val  *value
 	line int
+	file bool // of group_vars or host_vars
 }
 
 func (v variable) pos() Position { return v.val.doc.at(v.line) }
@@ -136,7 +137,7 @@ func (t *tree) addHost(name string, g *group, port int, src *source, line int) *
 		t.hostOrder = append(t.hostOrder, h)
 		if port != 0 {
 			text := strconv.Itoa(port)
-			h.set("ansible_port", variable{&value{doc: src.doc, line: line, data: int64(port), raw: text, size: 1}, line})
+			h.set("ansible_port", variable{val: &value{doc: src.doc, line: line, data: int64(port), raw: text, size: 1}, line: line})
 		}
 	}
 	t.addMember(g, h)

@@ -45,7 +45,7 @@ func (inv *Inventory) mergeFiles(into map[string]variable, d *varsDir, subdir, e
 	for _, f := range files {
 		for _, p := range f.pairs {
 			if !magic[p.name] {
-				into[p.name] = variable{p.val, p.line}
+				into[p.name] = variable{val: p.val, line: p.line, file: true}
 			}
 		}
 	}

@@ -216,10 +216,10 @@ func (d *yamlDecoder) mapping(v *value, n *yaml.Node, depth int) error {
 		if err != nil {
 			return err
 		}
-		if own[p.key] {
+		if own[hashKey(p.key)] {
 			d.warn(d.doc.at(p.line), "found the key %q twice in one mapping; the last one is used", p.name)
 		}
-		own[p.key] = true
+		own[hashKey(p.key)] = true
 		b.set(p)
 	}
 	v.pairs = b.pairs
@@ -319,11 +319,12 @@ type pairBuilder struct {
 }
 
 func (b *pairBuilder) set(p pair) {
-	if i, ok := b.at[p.key]; ok {
+	key := hashKey(p.key)
+	if i, ok := b.at[key]; ok {
 		b.pairs[i].val, b.pairs[i].line = p.val, p.line
 		return
 	}
-	b.at[p.key] = len(b.pairs)
+	b.at[key] = len(b.pairs)
 	b.pairs = append(b.pairs, p)
 }
 

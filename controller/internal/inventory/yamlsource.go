@@ -120,7 +120,7 @@ func (y yamlSource) section(g *group, s pair) error {
 	case s.val.isNull():
 	case s.name == "vars":
 		for _, p := range s.val.pairs {
-			y.setGroupVar(g, p.name, variable{p.val, p.line})
+			y.setGroupVar(g, p.name, variable{val: p.val, line: p.line})
 		}
 	case s.name == "children":
 		for _, p := range s.val.pairs {
@@ -180,7 +180,7 @@ func (y yamlSource) host(g *group, p pair) error {
 	for _, name := range hosts {
 		y.addHost(name, g, port, y.src, p.line)
 		for _, v := range p.val.pairs {
-			y.setVar(name, v.name, variable{v.val, v.line})
+			y.setVar(name, v.name, variable{val: v.val, line: v.line})
 		}
 	}
 	return nil
