@@ -41,7 +41,9 @@ func (a *app) settle(cmd *cobra.Command) error {
 	v := &a.inventory.vault
 	v.ids = append(slices.Clone(s.VaultIdentityList), v.ids...) // as Ansible does
 	if len(v.files) == 0 && len(v.other) == 0 && s.VaultPasswordFile != "" {
-		v.files = []string{s.VaultPasswordFile}
+		if v.files = []string{s.VaultPasswordFile}; s.VaultIdentity != "" {
+			v.files, v.ids = nil, append(v.ids, s.VaultIdentity+"@"+s.VaultPasswordFile)
+		}
 	}
 	v.ask = v.ask || s.AskVaultPass && !given("ask-vault-pass") && !given("ask-vault-password")
 	c := &a.connect
@@ -129,7 +131,7 @@ func (a *app) standIns() []standIn {
 	return list
 }
 
-// standIn gives the variables of a host with the settings' for those that it
+// withStandIns gives the variables of a host with the settings' for those that it
 // has not, and where these come from.
 func withStandIns(vars map[string]any, list []standIn) (map[string]any, map[string]string) {
 	origins := map[string]string{}

@@ -61,7 +61,6 @@ type Settings struct {
 	VaultPasswordFile string
 	VaultIdentity     string
 	VaultIdentityList []string // label@source, as written
-	VaultIDMatch      bool
 	AskVaultPass      bool
 
 	Become             bool

@@ -78,7 +78,6 @@ var settings = []setting{
 	{"vault_password_file", []string{"ANSIBLE_VAULT_PASSWORD_FILE"}, []string{"defaults.vault_password_file"}, path(func(s *Settings) *string { return &s.VaultPasswordFile })},
 	{"vault_identity", []string{"ANSIBLE_VAULT_IDENTITY"}, []string{"defaults.vault_identity"}, text(func(s *Settings) *string { return &s.VaultIdentity })},
 	{"vault_identity_list", []string{"ANSIBLE_VAULT_IDENTITY_LIST"}, []string{"defaults.vault_identity_list"}, list(func(s *Settings) *[]string { return &s.VaultIdentityList })},
-	{"vault_id_match", []string{"ANSIBLE_VAULT_ID_MATCH"}, []string{"defaults.vault_id_match"}, boolean(func(s *Settings) *bool { return &s.VaultIDMatch })},
 	{"ask_vault_pass", []string{"ANSIBLE_ASK_VAULT_PASS"}, []string{"defaults.ask_vault_pass"}, boolean(func(s *Settings) *bool { return &s.AskVaultPass })},
 	{"become", []string{"ANSIBLE_BECOME"}, []string{"privilege_escalation.become"}, boolean(func(s *Settings) *bool { return &s.Become })},
 	{"become_method", []string{"ANSIBLE_BECOME_METHOD"}, []string{"privilege_escalation.become_method"}, text(func(s *Settings) *string { return &s.BecomeMethod })},
@@ -205,6 +204,7 @@ func (l *loader) unsupported() {
 		{"ANSIBLE_TRANSPORT", "defaults.transport", equals("ssh", "smart", "paramiko", "paramiko_ssh", "ansible.builtin.ssh"), "hosts are reached over SSH, or locally with ansible_connection: local"},
 		{"ANSIBLE_ASK_PASS", "defaults.ask_pass", falsehood, "hosts are logged in to with keys"},
 		{"ANSIBLE_CONNECTION_PASSWORD_FILE", "defaults.connection_password_file", equals(""), "hosts are logged in to with keys"},
+		{"ANSIBLE_VAULT_ID_MATCH", "defaults.vault_id_match", falsehood, "every password is tried"},
 		{"ANSIBLE_PKCS11_PROVIDER", "ssh_connection.pkcs11_provider", equals(""), "put the key into ssh-agent: ssh-add -s"},
 	} {
 		v, ok := l.lookup([]string{u.env}, []string{u.key})
