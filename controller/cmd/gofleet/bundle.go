@@ -19,8 +19,9 @@ func (a *app) bundleCommand() *cobra.Command {
 		Use:   "bundle",
 		Short: "carry everything into an air gap as one thing",
 		Long: `bundle makes, proves and shows bundles: Go archives with their evidence, gofleet
-itself and its agents, the Ansible collection, signed as one. A bundle is one
-file, that file in parts, or a directory; gofleet_archives takes each of them.`,
+itself and its agents, the Ansible collection, module caches, signed as one. A
+bundle is one file, that file in parts, or a directory; gofleet_archives takes
+each of them.`,
 		Example: `  # on the connected side
   gofleet bundle create --go 1.26.8 --platform linux/amd64,linux/arm64 -o site.bundle
 
@@ -85,13 +86,16 @@ func (a *app) bundleVerifyCommand() *cobra.Command {
 		Short: "prove a bundle, with no network",
 		Long: `verify proves a bundle with no network: the signature, every byte of it against
 the signed manifest, and the evidence for every archive: official sums, PGP, the
-proof of the checksum database. What is wrong is named: the part, the archive,
-the manifest, the signature. The exit code is then 2. With --quick it compares
-all bytes with the manifest and asks no other evidence.
+proof of the checksum database; and the log of that database, with every public
+module in it. What is wrong is named: part, archive, module zip, tile, tree head,
+manifest, signature. The exit code is then 2. With --quick it compares all bytes
+with the manifest and asks no other evidence. With --modules it also makes sure
+that all that a go.mod and its go.sum name is inside.
 
 Of a bundle in parts, name any of them.`,
 		Example: `  gofleet bundle verify site.bundle
   gofleet bundle verify site.bundle.part001
+  gofleet bundle verify --modules app/go.mod site.bundle
   gofleet bundle verify --trusted-key build.pub site.bundle`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -123,6 +127,8 @@ Of a bundle in parts, name any of them.`,
 		},
 	}
 	addTrusted(cmd, &keys)
+	cmd.Flags().StringSliceVar(&o.Modules, "modules", nil, "go.mod `files` whose modules must all be inside")
+	cmd.Flags().BoolVar(&o.Older, "older", false, "take a log that is older than one that was seen here")
 	cmd.Flags().BoolVar(&o.Quick, "quick", false, "signature and sums only")
 	a.addOutput(cmd, "text", "json")
 	return cmd

@@ -26,6 +26,7 @@ import (
 type recipe struct {
 	Go         []string `yaml:"go"`
 	Platform   []string `yaml:"platform"`
+	Modules    []string `yaml:"modules"`
 	Gofleet    []string `yaml:"gofleet"`
 	Collection string   `yaml:"collection"`
 	Output     string   `yaml:"output"`
@@ -43,7 +44,9 @@ func (a *app) bundleCreateCommand() *cobra.Command {
 		Use:   "create [bundle.yaml] -o FILE|DIR [flags]",
 		Short: "make a bundle on the connected side",
 		Long: `create makes a bundle of Go releases for platforms, with the evidence for each,
-of this gofleet and its agents, and signs it. -o names a file, or a directory if
+of this gofleet and its agents, and signs it; with --modules also all modules
+that a project needs to be built and tested, fetched with your go command, its
+settings and your credentials, and proved by the checksum database. -o names a file, or a directory if
 it is one or ends in a slash. The same content gives the same bytes.
 
 What is wanted stands in flags, or in a file whose keys are the flags' names;
@@ -55,6 +58,7 @@ trusts it. Others trust bundle.pub, which lies beside it, by gofleet_trusted_key
 		Example: `  gofleet bundle create --go 1.26.8,1.25.14 --platform linux/arm64 -o site.bundle
   gofleet bundle create --go 1.26 --platform linux/amd64,darwin/arm64 -o site/
   gofleet bundle create --go 1.26.8 --split 4GB -o site.bundle
+  gofleet bundle create --go 1.26.8 --modules app/go.mod -o site.bundle
   gofleet bundle create bundle.yaml`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -69,6 +73,7 @@ trusts it. Others trust bundle.pub, which lies beside it, by gofleet_trusted_key
 	f := cmd.Flags()
 	f.StringSliceVar(&r.Go, "go", nil, "Go `versions`, separated by commas; 1.26 is its newest patch")
 	f.StringSliceVar(&r.Platform, "platform", []string{"linux/amd64"}, "platforms, separated by commas")
+	f.StringSliceVar(&r.Modules, "modules", nil, "go.mod `files` of projects to build inside; their modules come along")
 	f.StringSliceVar(&r.Gofleet, "gofleet", nil, "further `programs`: gofleet for other platforms, in files named like gofleet-linux-arm64")
 	f.StringVar(&r.Collection, "collection", "", "the Ansible collection's tarball: a `file`")
 	f.StringVarP(&r.Output, "output", "o", "", "`file` or directory to make")
@@ -114,6 +119,9 @@ func (r *recipe) read(cmd *cobra.Command, file string) error {
 	for i := range from.Gofleet {
 		from.Gofleet[i] = at(from.Gofleet[i])
 	}
+	for i := range from.Modules {
+		from.Modules[i] = at(from.Modules[i])
+	}
 	from.Collection, from.Output, from.Archives, from.Key = at(from.Collection), at(from.Output), at(from.Archives), at(from.Key)
 	list := func(flag string, to *[]string, value []string) {
 		if !cmd.Flags().Changed(flag) && value != nil {
@@ -127,6 +135,7 @@ func (r *recipe) read(cmd *cobra.Command, file string) error {
 	}
 	list("go", &r.Go, from.Go)
 	list("platform", &r.Platform, from.Platform)
+	list("modules", &r.Modules, from.Modules)
 	list("gofleet", &r.Gofleet, from.Gofleet)
 	list("mirror", &r.Mirror, from.Mirror)
 	word("collection", &r.Collection, from.Collection)
@@ -192,13 +201,14 @@ func (r *recipe) options() (bundle.CreateOptions, error) {
 		}
 		o.Platforms = append(o.Platforms, p)
 	}
-	if o.Archives == "" {
-		cache, err := release.CacheDir("")
-		if err != nil {
-			return o, err
-		}
-		o.Archives = filepath.Join(cache, "bundle")
+	cache, err := release.CacheDir("")
+	if err != nil {
+		return o, err
 	}
+	if o.Archives == "" {
+		o.Archives = filepath.Join(cache, "bundle", "archives")
+	}
+	o.Modules, o.ModCache = r.Modules, filepath.Join(cache, "bundle", "mod")
 	o.Fetch = release.FetchOptions{Source: r.From, Mirrors: r.Mirror, Proxy: r.Proxy}
 	if r.Proxy == "" {
 		o.Fetch.Proxy = goEnv("GOPROXY")

@@ -33,6 +33,12 @@ type CreateOptions struct {
 	// platforms and directory are set by Create.
 	Fetch release.FetchOptions
 
+	// Modules are go.mod files, or their directories; what is needed to build
+	// and test these modules goes into the bundle. ModCache is a module cache
+	// that the go command fills for that.
+	Modules  []string
+	ModCache string
+
 	Extra []Source // programs, agents, the collection
 
 	Warn func(text string)
@@ -57,6 +63,23 @@ func Create(ctx context.Context, o CreateOptions) (*Created, error) {
 		return nil, err
 	}
 	sources = append(sources, archives...)
+	if len(o.Modules) > 0 {
+		g, err := o.gather(ctx)
+		if err != nil {
+			return nil, err
+		}
+		var names []string
+		for _, s := range archives {
+			if _, err := release.ParseName(path.Base(s.Path)); err == nil {
+				names = append(names, path.Base(s.Path))
+			}
+		}
+		modules, err := g.sources(ctx, &o, names)
+		if err != nil {
+			return nil, err
+		}
+		sources = append(sources, modules...)
+	}
 	slices.SortFunc(sources, func(a, b Source) int { return strings.Compare(a.Path, b.Path) })
 	if len(sources) == 0 {
 		return nil, errors.New("nothing is to go into the bundle")

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
-	"strings"
 
 	"golang.org/x/mod/module"
 
@@ -100,20 +99,8 @@ func componentOf(f File, madeBy string) (component, bool) {
 
 // zipOf says which module's content the file with that path is.
 func zipOf(p string) (mod, v string, ok bool) {
-	rest, ok := strings.CutPrefix(p, ModulesDir+"/")
-	if !ok || path.Ext(p) != ".zip" {
-		return "", "", false
-	}
-	escaped, file, ok := strings.Cut(rest, "/@v/")
-	if !ok {
-		return "", "", false
-	}
-	mod, err := module.UnescapePath(escaped)
-	if err != nil {
-		return "", "", false
-	}
-	v, err = module.UnescapeVersion(strings.TrimSuffix(file, ".zip"))
-	return mod, v, err == nil
+	m, ok := versionOf(p)
+	return m.Path, m.Version, ok && path.Ext(p) == ".zip"
 }
 
 // hasRecord tells whether the checksum database's record of a module is there.

@@ -14,9 +14,11 @@ import (
 // VerifyOptions say how a bundle is verified. The zero value of a field means
 // its default.
 type VerifyOptions struct {
-	CacheDir string // release's
-	Quick    bool   // signature and sums only
-	SumDB    string // verifier key; release.GoSumDB
+	CacheDir string   // release's
+	Quick    bool     // signature and sums only
+	Older    bool     // the bundle's log may be older than one that was seen here
+	Modules  []string // go.mod files for which everything must be inside
+	SumDB    string   // verifier key; release.GoSumDB
 	Signer   release.Signer
 	Table    release.Table
 	Progress release.Progress
@@ -31,6 +33,7 @@ type Verification struct {
 	Size     int64                   `json:"size"` // of what was read, bytes
 	Seconds  float64                 `json:"seconds"`
 	Archives []*release.Verification `json:"archives"`
+	Modules  ProvedModules           `json:"modules"`
 	Problems []Problem               `json:"problems"`
 }
 
@@ -58,7 +61,10 @@ func (b *Bundle) Verify(ctx context.Context, o VerifyOptions) (*Verification, er
 		return nil, ctx.Err()
 	}
 	if err == nil && !o.Quick {
-		err = b.verifyEvidence(ctx, o, v)
+		err = errors.Join(b.verifyEvidence(ctx, o, v), b.verifyModules(ctx, o, v))
+	}
+	for _, file := range o.Modules {
+		err = errors.Join(append(b.verifyNeeds(file), err)...)
 	}
 	if err := v.note(err); err != nil {
 		return nil, err
@@ -145,6 +151,12 @@ func (v *Verification) String() string {
 			if f.Status != release.Absent {
 				fmt.Fprintf(&t, "    %-7s %-5s %s\n", f.Kind, f.Status, f.Detail)
 			}
+		}
+	}
+	if m := v.Modules; m.Log > 0 {
+		fmt.Fprintf(&t, "  %d modules proved by the checksum database, a log of %d records; %d private ones by the manifest alone\n", m.Public, m.Log, m.Private)
+		if m.Notes != "" {
+			fmt.Fprintf(&t, "    note: %s\n", m.Notes)
 		}
 	}
 	for _, p := range v.Problems {

@@ -157,7 +157,7 @@ func (f *fetcher) resolve(ctx context.Context) (string, error) {
 		}
 		newest := ""
 		for _, v := range versions {
-			if language(v) == asked && !strings.ContainsAny(v, "abcr") && (newest == "" || newer(v, newest)) {
+			if language(v) == asked && !strings.ContainsAny(v, "abcr") && (newest == "" || Newer(v, newest)) {
 				newest = v
 			}
 		}

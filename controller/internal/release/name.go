@@ -94,8 +94,8 @@ func (n Name) moduleVersion() string {
 // hasModule tells whether releases of that version are toolchain modules too.
 func hasModule(v string) bool { return version.Compare("go"+v, "go1.21rc1") >= 0 }
 
-// newer tells whether Go version a is later than b.
-func newer(a, b string) bool { return version.Compare("go"+a, "go"+b) > 0 }
+// Newer tells whether Go version a is later than b.
+func Newer(a, b string) bool { return version.Compare("go"+a, "go"+b) > 0 }
 
 // language is the part of a version that patches share: 1.26 of 1.26.8.
 func language(v string) string { return strings.TrimPrefix(version.Lang("go"+v), "go") }

@@ -207,12 +207,14 @@ func (p *Proof) Verify(key string, name Name) (h1 string, err error) {
 
 // checkHead wants exactly one signature, in its one spelling: the database's.
 // note.Open passes over signatures by others, which no hash would cover here.
-func (p *Proof) checkHead(key string) error {
+func (p *Proof) checkHead(key string) error { return checkHead(key, p.Head) }
+
+func checkHead(key, head string) error {
 	verifier, err := note.NewVerifier(key)
 	if err != nil {
 		return fmt.Errorf("checksum database key: %w", err)
 	}
-	n, err := note.Open([]byte(p.Head), note.VerifierList(verifier))
+	n, err := note.Open([]byte(head), note.VerifierList(verifier))
 	if err != nil {
 		return fmt.Errorf("evidence: tree head: %w", err)
 	}

@@ -1,0 +1,499 @@
+package release
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/sumdb"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+	"golang.org/x/sync/errgroup"
+)
+
+// ToolchainModule is the module that holds the same release as the archive,
+// and whether there is one.
+func ToolchainModule(n Name) (module.Version, bool) {
+	return module.Version{Path: modulePath, Version: n.moduleVersion()}, hasModule(n.Version)
+}
+
+// LogCopy is a part of a checksum database as a GOPROXY serves it, complete for
+// some modules: by the path below sumdb/<name>/. All records are answered with
+// one and the same tree head, so that whoever asks for them in whatever order
+// needs no other tiles.
+type LogCopy struct {
+	Name    string // of the database, like sum.golang.org
+	Files   map[string][]byte
+	Unknown []module.Version // those that the database does not know
+}
+
+// CopyLog asks the checksum database about modules, proves every answer, and
+// gives all that it takes to prove them again with no network. It makes sure
+// that the log has only grown since this user last saw it. Of the options,
+// version, platforms and directory play no part.
+func CopyLog(ctx context.Context, o FetchOptions, modules []module.Version) (*LogCopy, error) {
+	o.Platforms, o.Source = append(o.Platforms[:0:0], hostPlatform), FromAuto
+	f, err := newFetcher(o)
+	if err != nil {
+		return nil, err
+	}
+	defer f.store.Close()
+	db, err := f.newDatabase(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := &copier{online: online{db: db}, records: map[string]record{}, kept: map[string][]byte{}}
+	unknown, err := c.ask(ctx, modules)
+	if err != nil {
+		return nil, err
+	}
+	mem := &remembering{online: online{db: db}, cache: f.store.cache}
+	if err := c.chooseHead(mem); err != nil {
+		return nil, err
+	}
+	if err := c.proveAll(ctx); err != nil {
+		return nil, db.explain(err)
+	}
+	if err := c.proveGrowth(mem); err != nil {
+		return nil, db.contradiction(err)
+	}
+	if err := f.store.cache.rememberHead(db.name, c.tree); err != nil {
+		return nil, err
+	}
+	files := map[string][]byte{"supported": {}, "latest": c.head}
+	for name, data := range c.kept {
+		files[name] = data
+	}
+	for name, r := range c.records {
+		files[strings.TrimPrefix(name, "/")] = c.answer(r)
+	}
+	return &LogCopy{Name: db.name, Files: files, Unknown: unknown}, nil
+}
+
+// record is one answer of the database.
+type record struct {
+	id   int64
+	text []byte
+}
+
+// copier is a client that answers lookups with one head, and keeps the tiles
+// that it has found authentic.
+type copier struct {
+	online
+	mu      sync.Mutex
+	kept    map[string][]byte // tiles, by path
+	records map[string]record // by path
+	tree    tlog.Tree
+	head    []byte // newest, a signed note
+}
+
+func logPath(m module.Version) (string, error) {
+	p, err := module.EscapePath(m.Path)
+	if err != nil {
+		return "", err
+	}
+	v, err := module.EscapeVersion(m.Version)
+	if err != nil {
+		return "", err
+	}
+	return "/lookup/" + p + "@" + v, nil
+}
+
+// ask gets all records, some at once, and the newest of their heads.
+func (c *copier) ask(ctx context.Context, modules []module.Version) (unknown []module.Version, err error) {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(8)
+	for _, m := range modules {
+		name, err := logPath(m)
+		if err != nil {
+			return nil, err
+		}
+		g.Go(func() error {
+			data, err := c.online.db.read(name)
+			if errors.Is(err, errNotThere) {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				unknown = append(unknown, m)
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			id, text, head, err := tlog.ParseRecord(data)
+			if err != nil {
+				return fmt.Errorf("checksum database: %s: %w", name, err)
+			}
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.records[name] = record{id, text}
+			return c.consider(head)
+		})
+	}
+	err = g.Wait()
+	slices.SortFunc(unknown, func(a, b module.Version) int { return strings.Compare(a.String(), b.String()) })
+	return unknown, err
+}
+
+// consider takes a head if it is the newest so far.
+func (c *copier) consider(head []byte) error {
+	tree, err := openHead(c.online.db.verifiers, head)
+	if err != nil {
+		return fmt.Errorf("checksum database: %w", err)
+	}
+	if c.head == nil || tree.N > c.tree.N {
+		c.tree, c.head = tree, head
+	}
+	return nil
+}
+
+func openHead(v note.Verifiers, head []byte) (tlog.Tree, error) {
+	n, err := note.Open(head, v)
+	if err != nil {
+		return tlog.Tree{}, fmt.Errorf("tree head: %w", err)
+	}
+	tree, err := tlog.ParseTree([]byte(n.Text))
+	if err != nil {
+		return tlog.Tree{}, fmt.Errorf("tree head: %w", err)
+	}
+	return tree, nil
+}
+
+// chooseHead takes the head that this user saw last, if that is newer.
+func (c *copier) chooseHead(mem *remembering) error {
+	seen, err := mem.ReadConfig(c.online.db.name + "/latest")
+	if err == nil && len(seen) > 0 {
+		err = c.consider(seen)
+	}
+	if err == nil && c.head == nil {
+		err = errors.New("checksum database: it knows none of the modules")
+	}
+	return err
+}
+
+func (c *copier) answer(r record) []byte {
+	text, err := tlog.FormatRecord(r.id, r.text)
+	if err != nil {
+		panic("release: record: " + err.Error()) // it was parsed
+	}
+	return append(text, c.head...)
+}
+
+// proveAll lets a client without memory look up every record.
+func (c *copier) proveAll(ctx context.Context) error {
+	client := sumdb.NewClient(c)
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(8)
+	for name := range c.records {
+		g.Go(func() error {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return lookUp(client, name)
+		})
+	}
+	return g.Wait()
+}
+
+func lookUp(client *sumdb.Client, name string) error {
+	escaped, ver, _ := strings.Cut(strings.TrimPrefix(name, "/lookup/"), "@")
+	p, err := module.UnescapePath(escaped)
+	if err != nil {
+		return err
+	}
+	v, err := module.UnescapeVersion(ver)
+	if err != nil {
+		return err
+	}
+	_, err = client.Lookup(p, v)
+	return err
+}
+
+// proveGrowth lets a client that remembers look up one record: what it needs to
+// see that the log has only grown is kept too.
+func (c *copier) proveGrowth(mem *remembering) error {
+	for name := range c.records {
+		return lookUp(sumdb.NewClient(&growing{copier: c, memory: mem}), name)
+	}
+	return nil
+}
+
+func (c *copier) ReadRemote(name string) ([]byte, error) {
+	if strings.HasPrefix(name, "/lookup/") {
+		r, ok := c.records[name]
+		if !ok {
+			return nil, fmt.Errorf("%s was not asked for", name)
+		}
+		return c.answer(r), nil
+	}
+	return c.online.db.read(name)
+}
+
+func (c *copier) ReadConfig(file string) ([]byte, error) {
+	if file == "key" {
+		return []byte(c.online.db.key), nil
+	}
+	return nil, nil
+}
+
+func (c *copier) WriteConfig(string, []byte, []byte) error { return nil }
+func (c *copier) ReadCache(string) ([]byte, error)         { return nil, fs.ErrNotExist }
+func (c *copier) Log(string)                               {}
+func (c *copier) SecurityError(msg string)                 { c.online.SecurityError(msg) }
+
+// WriteCache keeps tiles; records are answered from memory.
+func (c *copier) WriteCache(file string, data []byte) {
+	name := strings.TrimPrefix(file, c.online.db.name+"/")
+	if strings.HasPrefix(name, "tile/") {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.kept[name] = data
+	}
+}
+
+// growing is a copier with a memory.
+type growing struct {
+	*copier
+	memory *remembering
+}
+
+func (g *growing) ReadConfig(file string) ([]byte, error) { return g.memory.ReadConfig(file) }
+func (g *growing) WriteConfig(file string, old, new []byte) error {
+	return g.memory.WriteConfig(file, old, new)
+}
+
+// LogError says which file of a copied log is wrong.
+type LogError struct {
+	File   string // below sumdb/<name>/
+	Reason string
+	Head   bool // it is about the tree head: the history, not a file
+	Older  bool // and it is only that the head is older than one seen before
+}
+
+func (e *LogError) Error() string { return e.File + ": " + e.Reason }
+
+// Log is a copied log that was proved, record by record.
+type Log struct {
+	Size  int64             // records in the whole log
+	Lines map[string]string // "path version" and "path version/go.mod" to hash
+	Notes string            // what could not be compared with what was seen before; "" most often
+}
+
+// OpenLog proves a copied log with no network: fsys is sumdb/<name>, key the
+// verifier key. Every tile must belong to the tree of the one signed head,
+// every record must be in that tree. The head must go with those that this
+// user has seen before, which cacheDir keeps. What is wrong is a *LogError;
+// a head that is older is one only unless older are accepted.
+func OpenLog(fsys fs.FS, key, cacheDir string, acceptOlder bool) (*Log, error) {
+	if key == "" {
+		key = GoSumDB
+	}
+	verifier, err := note.NewVerifier(key)
+	if err != nil {
+		return nil, fmt.Errorf("checksum database key: %w", err)
+	}
+	head, err := fs.ReadFile(fsys, "latest")
+	if err != nil {
+		return nil, &LogError{File: "latest", Reason: err.Error(), Head: true}
+	}
+	if err := checkHead(key, string(head)); err != nil {
+		return nil, &LogError{File: "latest", Reason: err.Error(), Head: true}
+	}
+	tree, err := openHead(note.VerifierList(verifier), head)
+	if err != nil {
+		return nil, &LogError{File: "latest", Reason: err.Error(), Head: true}
+	}
+	l := &logReader{fsys: fsys, head: head, tree: tree, hashes: tlog.TileHashReader(tree, &tileFiles{fsys})}
+	if err := l.checkTiles(); err != nil {
+		return nil, err
+	}
+	log := &Log{Size: tree.N, Lines: map[string]string{}}
+	if err := l.readRecords(log.Lines); err != nil {
+		return nil, err
+	}
+	c, err := newCache(cacheDir)
+	if err != nil {
+		return nil, err
+	}
+	log.Notes, err = l.compare(c, verifier, acceptOlder)
+	return log, err
+}
+
+// logReader reads a copied log.
+type logReader struct {
+	fsys   fs.FS
+	head   []byte
+	tree   tlog.Tree
+	hashes tlog.HashReader
+}
+
+// tileFiles are the tiles of a copied log.
+type tileFiles struct{ fsys fs.FS }
+
+func (t *tileFiles) Height() int { return 8 }
+
+func (t *tileFiles) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
+	data := make([][]byte, len(tiles))
+	for i, tile := range tiles {
+		var err error
+		data[i], err = fs.ReadFile(t.fsys, tile.Path())
+		if full := (tlog.Tile{H: tile.H, L: tile.L, N: tile.N, W: 1 << tile.H}); err != nil && full != tile {
+			if data[i], err = fs.ReadFile(t.fsys, full.Path()); err == nil {
+				data[i] = data[i][:min(len(data[i]), tile.W*tlog.HashSize)]
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return data, nil
+}
+
+func (t *tileFiles) SaveTiles([]tlog.Tile, [][]byte) {}
+
+// checkTiles proves every tile against the head, upper ones first.
+func (l *logReader) checkTiles() error {
+	var tiles []tlog.Tile
+	err := fs.WalkDir(l.fsys, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasPrefix(name, "tile/") {
+			return err
+		}
+		tile, err := tlog.ParseTilePath(name)
+		if err != nil || tile.H != 8 || tile.L < 0 {
+			return &LogError{File: name, Reason: "it is no tile of the log"}
+		}
+		tiles = append(tiles, tile)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortStableFunc(tiles, func(a, b tlog.Tile) int { return b.L - a.L })
+	for _, tile := range tiles {
+		if err := l.checkTile(tile); err != nil {
+			return &LogError{File: tile.Path(), Reason: err.Error()}
+		}
+	}
+	return nil
+}
+
+func (l *logReader) checkTile(tile tlog.Tile) error {
+	data, err := fs.ReadFile(l.fsys, tile.Path())
+	if err != nil {
+		return err
+	}
+	if len(data) != tile.W*tlog.HashSize {
+		return fmt.Errorf("it has %d bytes, not %d", len(data), tile.W*tlog.HashSize)
+	}
+	indexes := make([]int64, tile.W)
+	for i := range indexes {
+		indexes[i] = tlog.StoredHashIndex(tile.L*tile.H, tile.N<<tile.H+int64(i))
+	}
+	hashes, err := l.hashes.ReadHashes(indexes)
+	if err != nil {
+		return err
+	}
+	for i, h := range hashes {
+		if !bytes.Equal(h[:], data[i*tlog.HashSize:(i+1)*tlog.HashSize]) {
+			return errors.New("it does not belong to the tree of the signed head")
+		}
+	}
+	return nil
+}
+
+// readRecords proves every record and takes its lines.
+func (l *logReader) readRecords(lines map[string]string) error {
+	return fs.WalkDir(l.fsys, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasPrefix(name, "lookup/") {
+			return err
+		}
+		bad := func(reason string) error { return &LogError{File: name, Reason: reason} }
+		data, err := fs.ReadFile(l.fsys, name)
+		if err != nil {
+			return bad(err.Error())
+		}
+		id, text, head, err := tlog.ParseRecord(data)
+		if err != nil {
+			return bad(err.Error())
+		}
+		if !bytes.Equal(head, l.head) {
+			return &LogError{File: name, Reason: "its tree head is not that of the other records", Head: true}
+		}
+		hashes, err := l.hashes.ReadHashes([]int64{tlog.StoredHashIndex(0, id)})
+		if err != nil {
+			return bad(err.Error())
+		}
+		if id >= l.tree.N || hashes[0] != tlog.RecordHash(text) {
+			return bad("the log does not hold this record")
+		}
+		return recordLines(name, text, lines)
+	})
+}
+
+// recordLines takes the hashes of a record, which must be about the module
+// that the file is named for.
+func recordLines(name string, text []byte, lines map[string]string) error {
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		if len(f) != 3 {
+			return &LogError{File: name, Reason: "its record is not one of module hashes"}
+		}
+		want, err := logPath(module.Version{Path: f[0], Version: strings.TrimSuffix(f[1], "/go.mod")})
+		if err != nil || want != "/"+name {
+			return &LogError{File: name, Reason: fmt.Sprintf("its record is about %s %s", f[0], f[1])}
+		}
+		lines[f[0]+" "+f[1]] = f[2]
+	}
+	return nil
+}
+
+// compare holds the head against those seen before, and remembers it.
+func (l *logReader) compare(c cache, verifier note.Verifier, acceptOlder bool) (notes string, err error) {
+	db := &database{ctx: context.Background(), name: verifier.Name(), verifiers: note.VerifierList(verifier)}
+	mem := &remembering{online: online{db: db}, cache: c}
+	latest := path.Join(db.name, "latest")
+	seen, err := mem.ReadConfig(latest)
+	if err != nil {
+		return "", err
+	}
+	fork := func(then tlog.Tree) error {
+		return &LogError{File: "latest", Head: true, Reason: fmt.Sprintf(
+			"the log is forked: its history of %d records contradicts the one of %d records that was seen here before", l.tree.N, then.N)}
+	}
+	if len(seen) > 0 {
+		then, err := openHead(db.verifiers, seen)
+		if err != nil {
+			return "", err
+		}
+		switch {
+		case then.N == l.tree.N && then.Hash != l.tree.Hash:
+			return "", fork(then)
+		case then.N < l.tree.N && then.N > 0:
+			got, err := tlog.TreeHash(then.N, l.hashes)
+			if err != nil {
+				notes = fmt.Sprintf("the bundle has no proof that its log has grown from the one of %d records seen here before", then.N)
+			} else if got != then.Hash {
+				return "", fork(then)
+			}
+		case then.N > l.tree.N && !acceptOlder && !c.sawHead(db.name, l.tree):
+			return "", &LogError{File: "latest", Head: true, Older: true, Reason: fmt.Sprintf(
+				"the log is rolled back: it has %d records, one of %d was seen here before", l.tree.N, then.N)}
+		}
+		if then.N >= l.tree.N {
+			return notes, c.rememberHead(db.name, l.tree)
+		}
+	}
+	if err := mem.WriteConfig(latest, seen, l.head); err != nil {
+		return "", err
+	}
+	return notes, c.rememberHead(db.name, l.tree)
+}
