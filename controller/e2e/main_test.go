@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 
@@ -51,6 +52,7 @@ type programs struct {
 	bin     string // has gofleet
 	agents  string // has gofleet-agent-linux-<arch>
 	archive string // has the real archives
+	goproxy string // as this machine has it
 
 	mu   sync.Mutex
 	fake map[string][]byte // fakego by architecture
@@ -126,6 +128,11 @@ func build(dir string) (*programs, error) {
 	if err := p.goCommand(nil, "build", "-overlay", file, "-o", filepath.Join(p.bin, "gofleet"), "./controller/cmd/gofleet"); err != nil {
 		return nil, err
 	}
+	out, err := exec.Command("go", "env", "GOPROXY").Output()
+	if err != nil {
+		return nil, fmt.Errorf("go env GOPROXY: %w", err)
+	}
+	p.goproxy = strings.TrimSpace(string(out))
 	return p, p.fetch()
 }
 

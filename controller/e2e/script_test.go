@@ -96,6 +96,9 @@ func setup(env *testscript.Env) error {
 	env.Setenv("NEW", newGo)
 	env.Setenv("LIB", "/usr/local/lib/gofleet")
 	env.Setenv("SSH_AUTH_SOCK", "")
+	// The go command's, which depend on a HOME that scripts do not have.
+	env.Setenv("GOPROXY", built.goproxy)
+	env.Setenv("GOCACHE", filepath.Join(built.archive, "go-build"))
 	return nil
 }
 

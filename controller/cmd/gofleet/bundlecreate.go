@@ -46,8 +46,10 @@ func (a *app) bundleCreateCommand() *cobra.Command {
 		Long: `create makes a bundle of Go releases for platforms, with the evidence for each,
 of this gofleet and its agents, and signs it; with --modules also all modules
 that a project needs to be built and tested, fetched with your go command, its
-settings and your credentials, and proved by the checksum database. -o names a file, or a directory if
-it is one or ends in a slash. The same content gives the same bytes.
+settings and your credentials, and proved by the checksum database.
+
+-o names a file, or a directory if it is one or ends in a slash. The same content
+gives the same bytes.
 
 What is wanted stands in flags, or in a file whose keys are the flags' names;
 flags come first. Archives are kept in a directory, the user's cache unless told

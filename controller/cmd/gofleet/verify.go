@@ -3,22 +3,30 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/gofleet/gofleet/controller/internal/bundle"
 	"github.com/gofleet/gofleet/controller/internal/release"
 )
 
 // verifyCommand tells what evidence there is for archives.
 func (a *app) verifyCommand() *cobra.Command {
+	prove, proxy := false, ""
 	cmd := &cobra.Command{
 		Use:   "verify FILE...",
 		Short: "tell what evidence there is for an archive",
 		Long: `verify asks every kind of evidence about an archive, with no network: a pinned
 sum, the built-in table of official sums, a PGP signature beside the file, the
 proof of the Go checksum database. It checks the content too. The exit code is 2
-if apply would refuse one of the files.`,
+if apply would refuse one of the files.
+
+With --prove it first asks the checksum database, through the GOPROXY, about every
+archive that has no proof: it derives the hash of the toolchain module from the
+archive's content, also an official one's, and keeps the proof beside the file.`,
 		Example: `  gofleet verify archives/go1.26.8.linux-amd64.tar.gz
+  gofleet verify --prove archives/go1.26.8.linux-amd64.tar.gz
   gofleet verify -o json archives/*.tar.gz`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -29,8 +37,22 @@ if apply would refuse one of the files.`,
 			var found []*release.Verification
 			var errs []error
 			refused := false
+			if prove && proxy == "" {
+				proxy = goEnv("GOPROXY")
+			}
 			ui.Start()
 			for _, file := range args {
+				if _, err := release.ParseName(filepath.Base(file)); err != nil && bundle.Is(file) {
+					errs = append(errs, hint(fmt.Errorf("verify %s: it is no archive", file), "if it is a bundle: gofleet bundle verify "+file))
+					continue
+				}
+				if prove {
+					err := release.Prove(cmd.Context(), file, release.FetchOptions{Proxy: proxy, Progress: progress(ui)})
+					if err != nil {
+						errs = append(errs, err)
+						continue
+					}
+				}
 				v, err := release.Verify(cmd.Context(), file, release.Options{Progress: progress(ui)})
 				if err != nil {
 					errs = append(errs, err)
@@ -52,6 +74,9 @@ if apply would refuse one of the files.`,
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&prove, "prove", false, "fetch the checksum database's proof where there is none")
+	cmd.Flags().StringVar(&proxy, "proxy", "", "module proxies for --prove, written as GOPROXY is; GOPROXY if not given")
+	complete(cmd, "proxy", noFiles)
 	a.addOutput(cmd, "text", "json")
 	return cmd
 }

@@ -10,7 +10,7 @@
 //	agents/gofleet-agent-linux-amd64                 the same agents by themselves
 //	collection/gofleet-golang-0.1.0.tar.gz           the Ansible collection
 //	modules/cache/download/<module>/@v/…             a GOPROXY as it stands: list, .info, .mod, .zip
-//	modules/cache/download/sumdb/sum.golang.org/…    supported, lookup/…, tile/…
+//	modules/cache/download/sumdb/sum.golang.org/…    supported, latest, lookup/…, tile/…
 //	sbom.cdx.json                                    CycloneDX
 //	manifest, manifest.minisig
 //
@@ -27,6 +27,7 @@
 //	err = b.Check(ctx, bundle.CheckOptions{CacheDir: dir}) // once; then known by ctime
 //	proxy, err := fs.Sub(b, bundle.ModulesDir)             // serves as a GOPROXY
 //	files := b.Files()                                     // path, size, sha256 of each, sorted
+//	modules := b.List().Modules                            // path, version, whether public
 //
 // Only what changed has to travel to hosts: Files tells the sha256 of each file
 // without reading it. For the archives, a Bundle is a release.Carrier.

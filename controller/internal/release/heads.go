@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -30,6 +31,27 @@ func headLine(t tlog.Tree) string { return fmt.Sprintf("%d %s", t.N, t.Hash) }
 func (c cache) sawHead(db string, t tlog.Tree) bool {
 	text, err := os.ReadFile(c.headsFile(db))
 	return err == nil && slices.Contains(strings.Split(string(text), "\n"), headLine(t))
+}
+
+// provenHeads is how many of them a copy of the log goes on from.
+const provenHeads = 32
+
+// heads are the latest that were remembered.
+func (c cache) heads(db string) []tlog.Tree {
+	text, err := os.ReadFile(c.headsFile(db))
+	if err != nil {
+		return nil
+	}
+	var list []tlog.Tree
+	for line := range strings.Lines(string(text)) {
+		number, hash, _ := strings.Cut(strings.TrimSpace(line), " ")
+		n, err := strconv.ParseInt(number, 10, 64)
+		h, hashErr := tlog.ParseHash(hash)
+		if err == nil && hashErr == nil && n > 0 {
+			list = append(list, tlog.Tree{N: n, Hash: h})
+		}
+	}
+	return list[max(0, len(list)-provenHeads):]
 }
 
 func (c cache) rememberHead(db string, t tlog.Tree) error {

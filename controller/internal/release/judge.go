@@ -135,7 +135,11 @@ func (p proofSource) judge(_ context.Context, s *subject) Finding {
 		return Finding{SumDB, Bad, err.Error()}
 	}
 	if text == nil {
-		return Finding{SumDB, Absent, "no " + EvidenceSuffix + " beside it"}
+		detail := "no " + EvidenceSuffix + " beside it"
+		if h1, err := s.in.moduleHash(s.name); err == nil && s.in.broken == nil && hasModule(s.name.Version) {
+			detail += "; its content has " + h1 + " of " + modulePath + "@" + s.name.moduleVersion()
+		}
+		return Finding{SumDB, Absent, detail}
 	}
 	proof, err := ParseProof(text)
 	if err != nil {

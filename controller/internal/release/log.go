@@ -64,6 +64,9 @@ func CopyLog(ctx context.Context, o FetchOptions, modules []module.Version) (*Lo
 	if err := c.proveGrowth(mem); err != nil {
 		return nil, db.contradiction(err)
 	}
+	if err := c.proveHeads(f.store.cache); err != nil {
+		return nil, err
+	}
 	if err := f.store.cache.rememberHead(db.name, c.tree); err != nil {
 		return nil, err
 	}
@@ -225,6 +228,48 @@ func (c *copier) proveGrowth(mem *remembering) error {
 		return lookUp(sumdb.NewClient(&growing{copier: c, memory: mem}), name)
 	}
 	return nil
+}
+
+// proveHeads keeps what shows that the log has grown from each of the heads that
+// earlier copies had: whoever has seen one of those can go on from there, and
+// so can the go command of a host that has.
+func (c *copier) proveHeads(kept cache) error {
+	hashes := tlog.TileHashReader(c.tree, &remoteTiles{c})
+	for _, then := range kept.heads(c.online.db.name) {
+		if then.N >= c.tree.N {
+			continue
+		}
+		got, err := tlog.TreeHash(then.N, hashes)
+		if err != nil {
+			return c.online.db.explain(err)
+		}
+		if got != then.Hash {
+			return c.online.db.contradiction(fmt.Errorf("its history of %d records is not the one of %d records that was seen before", c.tree.N, then.N))
+		}
+	}
+	return nil
+}
+
+// remoteTiles reads tiles of the database, and keeps those found authentic.
+type remoteTiles struct{ c *copier }
+
+func (t *remoteTiles) Height() int { return 8 }
+
+func (t *remoteTiles) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
+	data := make([][]byte, len(tiles))
+	for i, tile := range tiles {
+		var err error
+		if data[i], err = t.c.online.db.read("/" + tile.Path()); err != nil {
+			return nil, err
+		}
+	}
+	return data, nil
+}
+
+func (t *remoteTiles) SaveTiles(tiles []tlog.Tile, data [][]byte) {
+	for i, tile := range tiles {
+		t.c.WriteCache(tile.Path(), data[i])
+	}
 }
 
 func (c *copier) ReadRemote(name string) ([]byte, error) {

@@ -86,6 +86,17 @@ func TestForkedAndRolledBackLogs(t *testing.T) {
 		}
 	}
 
+	n.log.grow(t, 300, "more still")
+	third := n.copyLog(t, maker, someModules(6)...)
+	skipped := newCacheDir(t) // who never saw the second can go on too
+	for _, fsys := range []fstest.MapFS{old, third} {
+		log, err := OpenLog(fsys, n.log.key, skipped, false)
+		must(t, err)
+		if log.Notes != "" {
+			t.Error(log.Notes)
+		}
+	}
+
 	late := newCacheDir(t)
 	_, err := OpenLog(grown, n.log.key, late, false)
 	must(t, err)
