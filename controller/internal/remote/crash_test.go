@@ -51,6 +51,7 @@ func TestCrashSaysWhy(t *testing.T) {
 func deep(n int, f func()) {
 	if n == 0 {
 		f()
+		return
 	}
 	deep(n-1, f)
 }
