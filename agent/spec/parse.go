@@ -116,11 +116,12 @@ var readers = map[string]func(n node, s *Spec){
 	"verify":        func(n node, s *Spec) { n.verify(&s.Verify) },
 	"user":          func(n node, s *Spec) { s.User = n.user() },
 	"preconditions": func(n node, s *Spec) { n.preconditions(&s.Preconditions) },
+	"slo":           func(n node, s *Spec) { s.SLO = n.slo() },
 }
 
 // reserved are the names of later parts.
 var reserved = []string{
-	"modules", "gopath", "netrc", "site_seed", "slo", "time",
+	"modules", "gopath", "netrc", "site_seed", "time",
 	"packages", "users", "services", "firewall", "policy",
 }
 

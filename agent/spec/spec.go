@@ -21,6 +21,7 @@ type Spec struct {
 	Verify        Verify              `json:"verify"`
 	User          *User               `json:"user,omitempty"`
 	Preconditions Preconditions       `json:"preconditions"`
+	SLO           *SLO                `json:"slo,omitempty"`
 }
 
 // Verification levels, from cheap to thorough. Each includes those before it.

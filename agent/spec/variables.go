@@ -5,7 +5,7 @@ package spec
 type Variable struct {
 	Name     string     // without the prefix
 	Type     string     // as Ansible names it: str, int, path, list, dict, raw
-	Format   string     // what the text of a str is: version, size, duration
+	Format   string     // what the text of a str is: version, size, duration, percentage
 	Elements string     // type of a list's items
 	Default  any        // as it would be written; nil: none
 	Choices  []string   // the only values, where there are few
@@ -72,6 +72,10 @@ func Variables() []Variable {
 				{Name: "name", Type: "str", Required: true, Help: "the program"},
 				{Name: "min", Type: "str", Format: "version", Help: "the lowest version that it may tell"},
 			}},
+		}},
+		{Name: "slo", Type: "dict", Help: "an error budget over time: where it is used up, gofleet's runs do not start", Fields: []Variable{
+			{Name: "target", Type: "str", Format: "percentage", Required: true, Help: "the part of results that must be good"},
+			{Name: "window", Type: "str", Format: "duration", Default: "30d", Help: "how far back, 1h to 90d"},
 		}},
 	}
 }

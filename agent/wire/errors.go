@@ -42,6 +42,8 @@ const (
 	KindPlatform       Kind = "platform"        // no agent for this platform
 	KindAgent          Kind = "agent_failed"    // it could not be started, or died
 	KindInterrupted    Kind = "interrupted"
+	KindRunStopped     Kind = "run_stopped"    // a budget broke or a gate said no before the host was begun
+	KindJournal        Kind = "journal_failed" // what was about to be done could not be written down
 )
 
 // Error is a failure with its kind and the way out. It crosses the wire, and

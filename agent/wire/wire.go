@@ -10,7 +10,7 @@ import (
 )
 
 // Protocol is the number that Hello carries. It changes with any message.
-const Protocol = 2
+const Protocol = 3
 
 // Hello is the first thing an agent says, on a line of its own behind the
 // random marker that it was started with.
@@ -45,6 +45,7 @@ type Task struct {
 	Check      bool      `json:"check,omitempty"`
 	Diff       bool      `json:"diff,omitempty"`
 	Deep       bool      `json:"deep,omitempty"`    // hash every file
+	Verify     bool      `json:"verify,omitempty"`  // of an audit: run the commands of gofleet_verify with the current toolchain too
 	Version    string    `json:"version,omitempty"` // rollback --to; remove --version ("" removes all that is ours)
 	Gofleet    string    `json:"gofleet"`           // the controller's version
 	Now        time.Time `json:"now"`               // the controller's clock when the Task was sent

@@ -123,7 +123,7 @@ func (j *job) act(ctx context.Context) error {
 	switch j.task.Action {
 	case wire.Audit:
 		// Drift and what would change are told of unfit hosts too.
-		return errors.Join(unmet(j.report.Checks), j.apply(ctx))
+		return errors.Join(unmet(j.report.Checks), j.apply(ctx), j.verifyAgain(ctx))
 	case wire.Apply:
 		if err := unmet(j.report.Checks); err != nil {
 			return err

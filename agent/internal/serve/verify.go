@@ -15,22 +15,44 @@ import (
 // verify proves that the toolchain in dir works, as the deploy user.
 func (j *job) verify(ctx context.Context, dir, version string) error {
 	j.phaseBegins("verify")
-	v := toolchain.Verification{
-		Store: j.store, Version: version, Platform: j.platform,
-		Want: j.task.Spec.Verify, Lookup: account.Lookup,
-	}
-	if user := j.task.Spec.User; user != nil && os.Getuid() == 0 {
-		as, err := account.Lookup(ctx, user.Name)
-		if err != nil {
-			return fmt.Errorf("verify as %s: %w", user.Name, err)
-		}
-		v.As = as
+	v, err := j.verification(ctx, version)
+	if err != nil {
+		return err
 	}
 	if err := v.Verify(ctx, dir); err != nil {
 		return err
 	}
 	j.options.fault("verified")
 	return nil
+}
+
+// verifyAgain runs the inventory's commands with the current toolchain, where a
+// rollout asks whether to go on.
+func (j *job) verifyAgain(ctx context.Context) error {
+	if !j.task.Verify || j.state == nil || j.state.Link.Dir == "" {
+		return nil
+	}
+	j.phaseBegins("verify")
+	v, err := j.verification(ctx, j.state.Before)
+	if err != nil {
+		return err
+	}
+	return v.VerifyCommands(ctx, j.state.Link.Dir)
+}
+
+func (j *job) verification(ctx context.Context, version string) (*toolchain.Verification, error) {
+	v := &toolchain.Verification{
+		Store: j.store, Version: version, Platform: j.platform,
+		Want: j.task.Spec.Verify, Lookup: account.Lookup,
+	}
+	if user := j.task.Spec.User; user != nil && os.Getuid() == 0 {
+		as, err := account.Lookup(ctx, user.Name)
+		if err != nil {
+			return nil, fmt.Errorf("verify as %s: %w", user.Name, err)
+		}
+		v.As = as
+	}
+	return v, nil
 }
 
 // keepAgent leaves the agent on the host for the next run, and sweeps those

@@ -40,12 +40,25 @@ const (
 // afterwards: nothing needs /tmp or the user's home. Errors are of kind
 // verify_failed and end with the output's tail.
 func (v *Verification) Verify(ctx context.Context, dir string) error {
+	return v.run(ctx, dir, v.checks())
+}
+
+// VerifyCommands runs only the inventory's commands, with the GOROOT dir, which
+// has been verified before.
+func (v *Verification) VerifyCommands(ctx context.Context, dir string) error {
+	if len(v.Want.Commands) == 0 {
+		return nil
+	}
+	return v.run(ctx, dir, []func(context.Context, *runner) error{v.commands})
+}
+
+func (v *Verification) run(ctx context.Context, dir string, checks []func(context.Context, *runner) error) error {
 	r, err := v.newRunner(dir)
 	if err != nil {
 		return hostError(fmt.Errorf("verify %s: %w", dir, err))
 	}
 	defer r.close()
-	for _, check := range v.checks() {
+	for _, check := range checks {
 		if err := check(ctx, r); err != nil {
 			return v.failed(ctx, dir, err)
 		}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/spf13/cobra"
 
 	"github.com/gofleet/gofleet/agent/wire"
@@ -88,11 +90,15 @@ a process uses.`,
 		Example: `  gofleet remove -i inventory.yaml --version 1.26.6 --check
   gofleet remove -i inventory.yaml --version 1.26.6`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.runFleet(cmd, o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.version == "" && o.rollout.resume == "" {
+				return hint(errors.New("remove needs a version"), "name the toolchain to remove with --version")
+			}
+			return a.runFleet(cmd, o)
+		},
 	}
 	a.runFlags(cmd, &o)
 	cmd.Flags().StringVar(&o.version, "version", "", "the `version` to remove")
 	complete(cmd, "version", noFiles)
-	cmd.MarkFlagRequired("version")
 	return cmd
 }

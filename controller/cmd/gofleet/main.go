@@ -9,6 +9,8 @@ import (
 	"os/signal"
 	"sync/atomic"
 	"syscall"
+
+	"github.com/gofleet/gofleet/controller/internal/fleet"
 )
 
 // exitUsage is the code for anything that ends before a host is contacted.
@@ -18,6 +20,12 @@ const exitUsage = 1
 type exitError int
 
 func (e exitError) Error() string { return "see above" }
+
+// stoppedError is why a run did not start though nothing was wrong with what
+// was asked for.
+type stoppedError struct{ error }
+
+func (e stoppedError) Unwrap() error { return e.error }
 
 func main() { os.Exit(run(os.Args[1:])) }
 
@@ -37,6 +45,10 @@ func run(args []string) int {
 		return int(code)
 	}
 	a.printError(err)
+	var stopped stoppedError
+	if errors.As(err, &stopped) {
+		return fleet.ExitStopped
+	}
 	if ctx.Err() != nil {
 		return 130
 	}

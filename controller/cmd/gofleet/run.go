@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"github.com/gofleet/gofleet/controller/internal/agents"
 	"github.com/gofleet/gofleet/controller/internal/fleet"
 	"github.com/gofleet/gofleet/controller/internal/inventory"
+	"github.com/gofleet/gofleet/controller/internal/journal"
 	"github.com/gofleet/gofleet/controller/internal/report"
 )
 
@@ -29,6 +31,7 @@ type order struct {
 	deep    bool
 	whole   bool
 	version string
+	rollout rolloutFlags
 }
 
 // runFlags adds what all run commands have.
@@ -42,13 +45,33 @@ func (a *app) runFlags(cmd *cobra.Command, o *order) {
 	f.BoolVarP(&o.diff, "diff", "D", false, "show what changes inside files")
 	if o.action != wire.Audit {
 		f.BoolVarP(&o.check, "check", "C", false, "change nothing; say what would change")
+		a.addRollout(cmd, o)
 	}
+}
+
+// planned is a run with everything decided before the first host is contacted.
+type planned struct {
+	order   order
+	options fleet.Options
+	hosts   []*inventory.Host // in the order of the run
+	specs   []*spec.Spec      // of each
+	seed    uint64            // of a random order
+	forced  string            // --force-start: what would have kept the run from starting
+	resumed *resumed          // nil: the run begins
+	notices []string
 }
 
 // runFleet is the way of every run command: inventory, hosts, specs, evidence,
 // then the hosts. Whatever is wrong before the first host is contacted ends it
 // with an error.
-func (a *app) runFleet(cmd *cobra.Command, o order) error {
+func (a *app) runFleet(cmd *cobra.Command, o order) (err error) {
+	p := &planned{order: o}
+	if o.rollout.resume != "" {
+		if p.resumed, err = recall(cmd, &p.order); err != nil {
+			return err
+		}
+		defer p.resumed.writer.Close() // after an end, which has closed it, it does nothing
+	}
 	inv, err := a.loadInventory(cmd)
 	if err != nil {
 		return err
@@ -56,28 +79,29 @@ func (a *app) runFleet(cmd *cobra.Command, o order) error {
 	if o.list {
 		return a.listHosts(inv)
 	}
-	hosts, err := inv.Hosts("all", a.inventory.limit)
+	if err := a.plan(inv, p); err != nil {
+		return err
+	}
+	if p.resumed != nil && len(p.hosts) == 0 {
+		fmt.Fprintf(a.stderr, "gofleet: nothing is left to do of run %s\n", p.options.Run)
+		return nil
+	}
+	ui, err := a.runReporter(p)
 	if err != nil {
 		return err
 	}
-	specs, err := parseSpecs(hosts, o)
-	if err != nil {
-		return err
+	if p.order.rollout.pause == "ask" {
+		if err := ui.CanAsk(); err != nil {
+			return hint(fmt.Errorf("--pause ask: %w", err), "give a time, as in --pause 5m, or run it on a terminal")
+		}
+		p.options.Rollout.Pause = askFor(ui)
 	}
-	options, err := a.fleetOptions(o)
-	if err != nil {
-		return err
-	}
-	ui, err := a.runReporter(options, hosts)
-	if err != nil {
-		return err
-	}
-	for _, w := range a.inventoryWarnings(inv) {
+	for _, w := range append(a.inventoryWarnings(inv), p.notices...) {
 		ui.Warn("", w)
 	}
 	ui.Start()
 	defer ui.Stop()
-	outcome, err := a.runHosts(cmd.Context(), ui, options, hosts, specs)
+	outcome, err := a.runHosts(cmd, ui, p)
 	if err != nil {
 		return err
 	}
@@ -92,7 +116,11 @@ func (a *app) runFleet(cmd *cobra.Command, o order) error {
 
 // listHosts prints the hosts of a run, as ansible's --list-hosts does.
 func (a *app) listHosts(inv *inventory.Inventory) error {
-	out, err := inv.HostsText("all", a.inventory.limit)
+	hosts, err := limit(a.inventory.limit)
+	if err != nil {
+		return err
+	}
+	out, err := inv.HostsText("all", hosts)
 	for _, w := range inv.Warnings() {
 		fmt.Fprintf(a.stderr, "warning: %s\n", w)
 	}
@@ -101,6 +129,92 @@ func (a *app) listHosts(inv *inventory.Inventory) error {
 	}
 	_, err = fmt.Fprint(a.stdout, out)
 	return err
+}
+
+// plan decides what is done with which hosts, in which order. It contacts none.
+func (a *app) plan(inv *inventory.Inventory, p *planned) (err error) {
+	o := &p.order
+	if o.check {
+		o.rollout.serial, o.rollout.pause, o.rollout.gates = "", "", nil // nothing is changed that these could guard
+	}
+	rollout, serial, err := o.rollout.rollout()
+	if err != nil {
+		return err
+	}
+	if err := a.choose(inv, p); err != nil {
+		return err
+	}
+	if p.options, err = a.fleetOptions(*o); err != nil {
+		return err
+	}
+	if p.resumed != nil {
+		var at []int
+		at, rollout.Batches = p.resumed.rest(p, o.rollout.recheck)
+		p.hosts, p.specs = pick(p.hosts, at), pick(p.specs, at)
+		rollout.First, rollout.Scope, rollout.Before = p.resumed.record.Last(), len(p.resumed.record.Hosts), p.resumed.done()
+		p.options.Run = p.resumed.record.Run.ID
+	} else {
+		rollout.Batches = fleet.Batches(serial, len(p.hosts))
+	}
+	p.options.Rollout = rollout
+	if err := checkDescriptors(a.connect.forks, len(p.hosts)); err != nil {
+		return err
+	}
+	return p.checkBudget()
+}
+
+// choose finds the hosts of a run, and reads what each should be.
+func (a *app) choose(inv *inventory.Inventory, p *planned) (err error) {
+	if p.resumed != nil {
+		p.hosts, err = inv.Hosts("all", p.resumed.names())
+	} else {
+		var hosts string
+		if hosts, err = limit(a.inventory.limit); err == nil {
+			p.hosts, err = inv.Hosts("all", hosts)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if p.resumed == nil {
+		p.seed = p.order.rollout.arrange(p.hosts)
+		if p.seed != 0 {
+			p.notices = append(p.notices, fmt.Sprintf("the hosts are in random order; --seed %d makes it the same again", p.seed))
+		}
+	}
+	p.specs, err = parseSpecs(p.hosts, p.order)
+	return err
+}
+
+// checkBudget refuses a run whose hosts have used up their error budget over
+// time, unless it is forced.
+func (p *planned) checkBudget() error {
+	if p.resumed != nil || p.options.Command == wire.Audit || p.options.Check {
+		return nil
+	}
+	store, err := openJournals()
+	if err != nil {
+		return nil // without journals nothing was reckoned
+	}
+	used := checkBudgetOverTime(store, p.hosts, p.specs, time.Now())
+	switch {
+	case used == "":
+		return nil
+	case p.order.rollout.forceStart:
+		p.forced = used
+		p.notices = append(p.notices, "started all the same (--force-start): "+used)
+		return nil
+	}
+	return stoppedError{hint(errors.New(used), "look at what failed (gofleet runs); --force-start starts all the same, and the journal says so")}
+}
+
+// pick gives the elements at some places.
+func pick[T any](list []T, at []int) []T {
+	out := make([]T, len(at))
+	for n, i := range at {
+		out[n] = list[i]
+	}
+	return out
 }
 
 // fleetOptions are the options of a run as far as flags say them.
@@ -114,20 +228,22 @@ func (a *app) fleetOptions(o order) (fleet.Options, error) {
 }
 
 // runReporter shows a run over hosts.
-func (a *app) runReporter(o fleet.Options, hosts []*inventory.Host) (*report.Reporter, error) {
-	names := make([]string, len(hosts))
-	for i, h := range hosts {
+func (a *app) runReporter(p *planned) (*report.Reporter, error) {
+	names := make([]string, len(p.hosts))
+	for i, h := range p.hosts {
 		names[i] = h.Name
 	}
+	o := &p.options
 	return report.New(report.Options{
 		Stdout: a.stdout, Stderr: a.stderr, Look: a.look(),
 		Format: a.output.format, Verbose: a.output.verbose, Diff: o.Diff,
-		Run: o.Run, Command: o.Command, Check: o.Check, Hosts: names,
+		Run: o.Run, Command: o.Command, Check: o.Check, Hosts: names, Limits: p.order.rollout.limits(),
 	})
 }
 
 // runHosts verifies archives, asks for passwords, and runs.
-func (a *app) runHosts(ctx context.Context, ui *report.Reporter, o fleet.Options, hosts []*inventory.Host, specs []*spec.Spec) (*fleet.Outcome, error) {
+func (a *app) runHosts(cmd *cobra.Command, ui *report.Reporter, p *planned) (*fleet.Outcome, error) {
+	ctx, o := cmd.Context(), p.options
 	set, err := agents.Load()
 	if err != nil {
 		return nil, err
@@ -139,16 +255,28 @@ func (a *app) runHosts(ctx context.Context, ui *report.Reporter, o fleet.Options
 	defer connector.dialer.Close() // jump hosts and ssh-agent; an error would help nobody
 	archives := &shelf{
 		ui: ui, platforms: set.Platforms(), books: map[string]*book{},
-		zstd: o.Encoding == wire.Zstd || o.Encoding == "" && len(hosts) >= fleet.ZstdFrom,
+		zstd: o.Encoding == wire.Zstd || o.Encoding == "" && len(p.hosts) >= fleet.ZstdFrom,
 	}
 	defer archives.close()
-	work, err := plan(ctx, connector, archives, hosts, specs, o.Command)
+	work, err := prepare(ctx, connector, archives, p.hosts, p.specs, o.Command)
 	if err != nil {
 		return nil, err
 	}
+	if o.Journal, err = a.beginJournal(cmd, ui, p); err != nil {
+		return nil, err
+	}
+	defer o.Journal.Close()
+	if p.resumed != nil {
+		o.Journal.Say(journal.Event{Kind: journal.KindResume, Hosts: len(work), Message: "by " + o.Controller + ", gofleet " + o.Gofleet})
+	}
+	if p.forced != "" {
+		o.Journal.Say(journal.Event{Kind: journal.KindForce, Message: p.forced})
+	}
 	o.Observer, o.Stop = ui, a.interrupts.run()
 	defer sayStopping(ui, o.Stop)()
-	return fleet.Run(ctx, work, o), nil
+	outcome := fleet.Run(ctx, work, o)
+	endJournal(ui, o.Journal, outcome)
+	return outcome, nil
 }
 
 // sayStopping tells what the first Ctrl-C has done, until its end is called.
@@ -168,9 +296,9 @@ func sayStopping(ui *report.Reporter, stop <-chan struct{}) (end func()) {
 	}
 }
 
-// plan makes the hosts of a run: targets read, archives verified. It contacts
+// prepare makes the hosts of a run: targets read, archives verified. It contacts
 // no host.
-func plan(ctx context.Context, connector *connector, archives *shelf, hosts []*inventory.Host, specs []*spec.Spec, action wire.Action) ([]*fleet.Host, error) {
+func prepare(ctx context.Context, connector *connector, archives *shelf, hosts []*inventory.Host, specs []*spec.Spec, action wire.Action) ([]*fleet.Host, error) {
 	targets, err := connector.targets(hosts)
 	if err != nil {
 		return nil, err

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofleet/gofleet/agent/wire"
+	"github.com/gofleet/gofleet/controller/internal/journal"
 	"github.com/gofleet/gofleet/controller/internal/release"
 )
 
@@ -25,11 +27,17 @@ const ZstdFrom = 4
 // conversation is the talk with one host's agent, from dialling to its report.
 type conversation struct {
 	*run
+	job     job
 	host    *Host
+	version string
+	mark    journal.Mark // that the host is begun
 	conn    Conn
 	agent   *Agent
 	out     *wire.Writer
+	tasked  bool // the agent may have its task
 	seconds map[string]float64
+	sent    atomic.Int64
+	last    atomic.Pointer[string]
 }
 
 // hold runs the phases in order and returns the agent's report.
@@ -41,6 +49,11 @@ func (c *conversation) hold(ctx context.Context) (*wire.Report, error) {
 	if err := c.start(ctx); err != nil {
 		return nil, err
 	}
+	// Nothing is changed that the journal does not know to be begun.
+	if err := c.Journal.Wait(ctx, c.mark); err != nil {
+		return nil, wire.NewError(wire.KindJournal, err, "make room, or look at the disk of the state directory; the host was not changed")
+	}
+	c.tasked = true
 	if err := c.out.Write(wire.Command{Task: c.task()}); err != nil {
 		return nil, c.lost(err)
 	}
@@ -53,11 +66,24 @@ func (c *conversation) hold(ctx context.Context) (*wire.Report, error) {
 
 // timed notes how long a phase of the controller took.
 func (c *conversation) timed(phase string, f func() error) error {
-	c.Observer.Phase(c.host.Name, phase)
+	c.phase(phase)
 	begun := c.Now()
 	err := f()
 	c.seconds[phase] = c.Now().Sub(begun).Seconds()
 	return err
+}
+
+// phase tells what the host has come to.
+func (c *conversation) phase(name string) {
+	c.last.Store(&name)
+	c.Observer.Phase(c.host.Name, name)
+}
+
+func (c *conversation) lastPhase() string {
+	if p := c.last.Load(); p != nil {
+		return *p
+	}
+	return ""
 }
 
 func (c *conversation) connect(ctx context.Context) error {
@@ -84,8 +110,9 @@ func (c *conversation) start(ctx context.Context) error {
 
 func (c *conversation) task() *wire.Task {
 	t := &wire.Task{
-		Run: c.Run, Host: c.host.Name, Controller: c.Controller, Action: c.Command, Check: c.Check, Diff: c.Diff, Deep: c.Deep,
-		Version: c.Version, Gofleet: c.Gofleet, Now: c.Now().UTC(), Spec: *c.host.Spec,
+		Run: c.Run, Host: c.host.Name, Controller: c.Controller, Action: c.job.action, Check: c.job.check, Verify: c.job.verify,
+		Diff: c.Diff, Deep: c.Deep && c.job.stage == journal.StageMain,
+		Version: c.version, Gofleet: c.Gofleet, Now: c.Now().UTC(), Spec: c.job.specFor(c.host.Spec, c.Command),
 		Compare: !c.Whole,
 	}
 	p := c.agent.Hello.Platform
@@ -210,9 +237,9 @@ func (c *conversation) final(r *wire.Report, failed error) (*wire.Report, error)
 func (c *conversation) event(ctx context.Context, e wire.Event, up *upload) error {
 	switch {
 	case e.Phase != "":
-		c.Observer.Phase(c.host.Name, e.Phase)
+		c.phase(e.Phase)
 	case e.Waiting != "":
-		c.Observer.Phase(c.host.Name, "wait: "+e.Waiting)
+		c.phase("wait: " + e.Waiting)
 	case e.Compare:
 		up.describe()
 	case e.Want:

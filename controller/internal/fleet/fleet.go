@@ -10,6 +10,7 @@ import (
 
 	"github.com/gofleet/gofleet/agent/spec"
 	"github.com/gofleet/gofleet/agent/wire"
+	"github.com/gofleet/gofleet/controller/internal/journal"
 	"github.com/gofleet/gofleet/controller/internal/release"
 )
 
@@ -66,10 +67,12 @@ func (e *ProbedError) Unwrap() error { return e.Err }
 // Observer is told what goes on during a run. Its methods are called from
 // many goroutines and must return quickly.
 type Observer interface {
-	Phase(host, phase string)             // dial, agent, check, wait, receive, verify, switch, ...
+	Stage(Stage)                          // what the run is at
+	Phase(host, phase string)             // dial, agent, check, wait, receive, verify, switch, ...; "": at rest
 	Bytes(host string, done, total int64) // of the upload
 	Warn(host, message string)
 	Done(Result)
+	Revise(Result) // a host that was done ended otherwise: its gate, or taking back
 }
 
 // Options are those of a run.
@@ -90,6 +93,8 @@ type Options struct {
 	Stop        <-chan struct{} // closed: begin no host, ask running agents to end
 	Observer    Observer
 	Now         func() time.Time
+	Rollout     Rollout
+	Journal     *journal.Writer // nil: none is kept
 }
 
 // Result is how one host ended.
@@ -97,6 +102,11 @@ type Result struct {
 	Host     string
 	Platform string // linux/amd64; empty when the host was not reached
 	wire.Report
+	// Unknown: the host had its task, and no report came back. It may have been
+	// changed.
+	Unknown bool
+	Sent    int64  // bytes of the archive
+	Phase   string // the last one that the host came to
 }
 
 // Outcome is a whole run.
@@ -104,9 +114,30 @@ type Outcome struct {
 	Run         string
 	Command     wire.Action
 	Check       bool
-	Results     []Result // in the order of the hosts
+	Results     []Result      // in the order of the hosts
+	Batches     []BatchResult // that were begun
+	Planned     int           // batches
 	Interrupted bool
+	Stopped     *Stopped // nil: nothing stopped it
+	Spent       Spent
+	Before      int  // hosts that were done before the run was resumed
+	Kept        bool // there is a journal
 	Seconds     float64
+}
+
+// BatchResult is how a batch went.
+type BatchResult struct {
+	Number  int // from 1, counted on when a run is resumed
+	Hosts   int
+	Gated   bool // every gate let the run go on
+	Seconds float64
+}
+
+// Stopped is why a run let no further host begin.
+type Stopped struct {
+	Batch   int    // after which it was; 0: before the first host was changed
+	Message string // one line
+	Detail  string // what a gate said
 }
 
 // Count gives the number of hosts with a status.
@@ -124,6 +155,7 @@ func (o *Outcome) Count(s wire.Status) int {
 const (
 	ExitFailed      = 2
 	ExitUnreachable = 4
+	ExitStopped     = 8
 	ExitInterrupted = 130
 )
 
@@ -138,6 +170,9 @@ func (o *Outcome) ExitCode() int {
 	}
 	if o.Count(wire.Unreachable) > 0 {
 		code |= ExitUnreachable
+	}
+	if o.Stopped != nil {
+		code |= ExitStopped
 	}
 	return code
 }

@@ -87,6 +87,8 @@ func (*silent) Phase(string, string)       {}
 func (*silent) Bytes(string, int64, int64) {}
 func (*silent) Warn(string, string)        {}
 func (s *silent) Done(Result)              { s.done.Add(1) }
+func (*silent) Stage(Stage)                {}
+func (*silent) Revise(Result)              {}
 
 func options() Options {
 	return Options{Run: "r", Command: wire.Apply, Forks: 4, Uploads: 2, Observer: &silent{}, Now: time.Now}

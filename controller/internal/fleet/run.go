@@ -4,81 +4,261 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/semaphore"
 
 	"github.com/gofleet/gofleet/agent/wire"
+	"github.com/gofleet/gofleet/controller/internal/journal"
 )
 
 // ErrNoUpload is what a Conn's Upload error wraps where the host offers no
 // SFTP, or refuses it; the bytes then travel through the agent's stdin.
 var ErrNoUpload = errors.New("no upload channel")
 
-// Run takes every host through the command and returns when all have ended.
-// One host's trouble never cancels another's. Closing Options.Stop lets no new
-// host begin and asks the running ones to end cleanly; cancelling ctx cuts
-// every connection at once.
+// Run takes every host through the command and returns when all have ended:
+// first a look at the whole scope if asked for, then batch after batch, each
+// followed by its gates. One host's trouble never cancels another's; a broken
+// budget or a gate that says no lets no further host begin. Closing
+// Options.Stop does the same and asks the running hosts to end cleanly;
+// cancelling ctx cuts every connection at once.
 func Run(ctx context.Context, hosts []*Host, o Options) *Outcome {
-	start := o.Now()
-	r := &run{Options: o, hosts: len(hosts), uploads: semaphore.NewWeighted(int64(max(o.Uploads, 1)))}
-	out := &Outcome{Run: o.Run, Command: o.Command, Check: o.Check, Results: make([]Result, len(hosts))}
-
-	var wg sync.WaitGroup
-	next := make(chan int)
-	for range min(max(o.Forks, 1), len(hosts)) {
-		wg.Go(func() {
-			for i := range next {
-				out.Results[i] = r.host(ctx, hosts[i])
-				o.Observer.Done(out.Results[i])
-			}
-		})
+	r := newRun(hosts, o)
+	if r.lookAhead(ctx) {
+		r.batches(ctx)
 	}
-	for i, h := range hosts {
-		select {
-		case <-o.Stop:
-		case <-ctx.Done():
-		default:
-			select {
-			case next <- i:
-				continue
-			case <-o.Stop:
-			case <-ctx.Done():
-			}
-		}
-		out.Interrupted = true
-		out.Results[i] = notBegun(h)
-		o.Observer.Done(out.Results[i])
-	}
-	close(next)
-	wg.Wait()
-	select {
-	case <-o.Stop:
-		out.Interrupted = true
-	default:
-		out.Interrupted = out.Interrupted || ctx.Err() != nil
-	}
-	out.Seconds = o.Now().Sub(start).Seconds()
-	return out
-}
-
-// notBegun is the result of a host that the run did not come to.
-func notBegun(h *Host) Result {
-	return Result{Host: h.Name, Report: wire.Report{Status: wire.Skipped, Error: &wire.Error{
-		Kind: wire.KindInterrupted, Message: "not begun: the run was interrupted", Retryable: true,
-	}}}
+	r.skipRest()
+	r.takeBack(ctx)
+	return r.outcome(ctx)
 }
 
 // run is what the hosts of a run share.
 type run struct {
 	Options
-	hosts   int
+	all     []*Host
+	results []Result
+	ended   []bool // there is a result
+	begun   time.Time
 	uploads *semaphore.Weighted
+	account account
+	done    []BatchResult
+
+	mu      sync.Mutex
+	stopped *Stopped
+	halt    chan struct{} // closed with stopped
+	batch   int           // the current one
 }
 
-// host takes one host through its phases.
-func (r *run) host(ctx context.Context, h *Host) Result {
+func newRun(hosts []*Host, o Options) *run {
+	r := &run{
+		Options: o, all: hosts, begun: o.Now(),
+		results: make([]Result, len(hosts)), ended: make([]bool, len(hosts)),
+		uploads: semaphore.NewWeighted(int64(max(o.Uploads, 1))),
+		halt:    make(chan struct{}),
+	}
+	if r.Rollout.Scope == 0 {
+		r.Rollout.Scope = len(hosts)
+	}
+	if r.Rollout.Batches == nil {
+		r.Rollout.Batches = Batches(nil, len(hosts))
+	}
+	r.account = account{budget: r.Rollout.Budget, scope: r.Rollout.Scope}
+	return r
+}
+
+// stop lets no further host begin. The first reason is the one that is told.
+func (r *run) stop(message string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopped != nil {
+		return
+	}
+	first, detail, _ := strings.Cut(message, "\n")
+	r.stopped = &Stopped{Batch: r.batch, Message: first, Detail: detail}
+	r.Journal.Say(journal.Event{Kind: journal.KindStop, Batch: r.batch, Message: message})
+	close(r.halt)
+}
+
+// over reports whether no further host is to begin.
+func (r *run) over(ctx context.Context) bool {
+	select {
+	case <-r.halt:
+		return true
+	default:
+		return r.interrupted(ctx)
+	}
+}
+
+// interrupted reports whether the user ended the run.
+func (r *run) interrupted(ctx context.Context) bool {
+	select {
+	case <-r.Stop:
+		return true
+	default:
+		return ctx.Err() != nil
+	}
+}
+
+// batches takes the hosts through the command, batch after batch.
+func (r *run) batches(ctx context.Context) {
+	first := 0
+	for i, size := range r.Rollout.Batches {
+		if r.over(ctx) || i > 0 && !r.pause(ctx, i) {
+			return
+		}
+		r.oneBatch(ctx, i, first, size)
+		first += size
+	}
+}
+
+// oneBatch takes one batch through the command and its gates. What its hosts
+// have become is durable before the gates are asked.
+func (r *run) oneBatch(ctx context.Context, i, first, size int) {
+	begun := r.Now()
+	b := r.describe(i, first, size)
+	r.mu.Lock()
+	r.batch = b.Number
+	r.mu.Unlock()
+	r.Journal.Say(journal.Event{Kind: journal.KindBatch, Batch: b.Number, Hosts: size})
+	r.Observer.Stage(Stage{Name: journal.StageMain, Batch: b.Number, Of: b.Of, Hosts: size})
+	list := make([]int, size)
+	for n := range list {
+		list[n] = first + n
+	}
+	r.pass(ctx, r.halt, list, r.job(journal.StageMain), r.main)
+	if err := r.Journal.Sync(ctx); err != nil {
+		r.stop(fmt.Sprintf("what was done could not be written down: %v", err))
+	}
+	gated := r.gates(ctx, b, list)
+	r.done = append(r.done, BatchResult{Number: b.Number, Hosts: size, Gated: gated, Seconds: r.Now().Sub(begun).Seconds()})
+}
+
+func (r *run) describe(i, first, size int) Batch {
+	b := Batch{Run: r.Run, Number: r.Rollout.First + i + 1, Of: r.Rollout.First + len(r.Rollout.Batches), Hosts: make([]string, size)}
+	for n := range b.Hosts {
+		b.Hosts[n] = r.all[first+n].Name
+	}
+	return b
+}
+
+// main notes how a host came through the command.
+func (r *run) main(ctx context.Context, i int, res Result) {
+	r.results[i], r.ended[i] = res, true
+	r.record(journal.StageMain, &res)
+	r.Observer.Done(res)
+	if broken := r.account.enter(res.Status); broken != "" && !r.Check && !r.interrupted(ctx) {
+		r.stop(broken)
+	}
+}
+
+// job is what one pass asks of its hosts.
+type job struct {
+	stage   string
+	action  wire.Action
+	check   bool
+	verify  bool
+	changes bool // hosts may be changed
+	version func(i int) string
+}
+
+// job is the command itself.
+func (r *run) job(stage string) job {
+	return job{
+		stage: stage, action: r.Command, check: r.Check,
+		changes: r.Command != wire.Audit && !r.Check,
+		version: func(int) string { return r.Version },
+	}
+}
+
+// pass takes hosts through a job, as many at once as there are forks, and
+// tells of each as it ends. It returns when all have that it began. It begins
+// no further host once halt is closed or the run is interrupted.
+func (r *run) pass(ctx context.Context, halt <-chan struct{}, list []int, j job, end func(ctx context.Context, i int, res Result)) {
+	var wg sync.WaitGroup
+	next := make(chan int)
+	for range min(max(r.Forks, 1), len(list)) {
+		wg.Go(func() {
+			for i := range next {
+				end(ctx, i, r.host(ctx, i, j))
+			}
+		})
+	}
+	defer wg.Wait()
+	defer close(next)
+	for _, i := range list {
+		select { // a host that could begin does not win against an end
+		case <-halt:
+			return
+		case <-r.Stop:
+			return
+		case <-ctx.Done():
+			return
+		default:
+		}
+		select {
+		case next <- i:
+		case <-halt:
+			return
+		case <-r.Stop:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// skipRest gives every host that was not begun its result.
+func (r *run) skipRest() {
+	for i, h := range r.all {
+		if !r.ended[i] {
+			r.results[i], r.ended[i] = r.notBegun(h), true
+			r.Observer.Done(r.results[i])
+		}
+	}
+}
+
+// notBegun is the result of a host that the run did not come to.
+func (r *run) notBegun(h *Host) Result {
+	e := &wire.Error{Kind: wire.KindInterrupted, Message: "not begun: the run was interrupted", Retryable: true}
+	if r.stopped != nil {
+		e.Kind, e.Message = wire.KindRunStopped, "not begun: "+r.stopped.Message
+	}
+	return Result{Host: h.Name, Report: wire.Report{Status: wire.Skipped, Error: e}}
+}
+
+func (r *run) outcome(ctx context.Context) *Outcome {
+	out := &Outcome{
+		Run: r.Run, Command: r.Command, Check: r.Check, Results: r.results, Batches: r.done, Planned: len(r.Rollout.Batches),
+		Stopped: r.stopped, Spent: r.account.now(), Before: r.Rollout.Before, Kept: r.Journal != nil,
+		Interrupted: r.interrupted(ctx),
+	}
+	if broken := r.account.budget.broken(out.Spent, r.account.scope); r.Check && broken != "" {
+		out.Stopped = &Stopped{Message: broken} // it would be
+	}
+	out.Seconds = r.Now().Sub(r.begun).Seconds()
+	return out
+}
+
+// record keeps how a host ended.
+func (r *run) record(stage string, res *Result) {
+	e := journal.Event{
+		Kind: journal.KindResult, Stage: stage, Batch: r.batch, Host: res.Host, Status: res.Status, Changed: res.Changed,
+		Unknown: res.Unknown, Go: &res.Go, Error: journal.NewError(res.Error), Bytes: res.Sent, Seconds: rounded(res.Seconds),
+	}
+	if res.Error != nil {
+		e.Phase = res.Phase
+	}
+	mark := r.Journal.Say(e)
+	if stage == journal.StageMain && res.Changed {
+		r.Journal.Want(mark)
+	}
+}
+
+// host takes one host through a job.
+func (r *run) host(ctx context.Context, i int, j job) Result {
+	h := r.all[i]
 	start := r.Now()
 	if r.HostTimeout > 0 {
 		var cancel context.CancelFunc
@@ -86,7 +266,11 @@ func (r *run) host(ctx context.Context, h *Host) Result {
 		defer cancel()
 	}
 	res := Result{Host: h.Name}
-	c := &conversation{run: r, host: h, seconds: map[string]float64{}}
+	c := &conversation{run: r, host: h, job: j, version: j.version(i), seconds: map[string]float64{}}
+	if j.changes {
+		c.mark = r.Journal.Say(journal.Event{Kind: journal.KindBegin, Stage: j.stage, Batch: r.batch, Host: h.Name})
+		r.Journal.Want(c.mark) // it has until the agent is up
+	}
 	report, err := c.hold(ctx)
 	if report != nil {
 		res.Report = *report
@@ -96,6 +280,10 @@ func (r *run) host(ctx context.Context, h *Host) Result {
 			err = causeError(cause, err)
 		}
 		res.fail(err)
+		res.Unknown = c.tasked && j.changes
+		if res.Error.Kind == wire.KindJournal {
+			r.stop(res.Error.Message)
+		}
 	}
 	if c.agent != nil {
 		res.Platform = c.agent.Hello.Platform.String()
@@ -107,6 +295,7 @@ func (r *run) host(ctx context.Context, h *Host) Result {
 		res.Seconds[phase] = s
 	}
 	res.Seconds["total"] = r.Now().Sub(start).Seconds()
+	res.Sent, res.Phase = c.sent.Load(), c.lastPhase()
 	return res
 }
 

@@ -99,7 +99,7 @@ func (u *upload) offerWhole(ctx context.Context, a *release.Archive) error {
 	encoding := u.Encoding
 	if encoding == "" {
 		encoding = wire.Gzip
-		if u.hosts >= ZstdFrom || a.HasTransfer(wire.Zstd) {
+		if len(u.all) >= ZstdFrom || a.HasTransfer(wire.Zstd) {
 			encoding = wire.Zstd
 		}
 	}
@@ -126,7 +126,7 @@ func (u *upload) send(ctx context.Context, need wire.Need) {
 		if need.Offset == src.Size {
 			// All of it came with an earlier run. The agent goes on at once, and its
 			// file may be gone before anybody could open it.
-			u.Observer.Phase(u.host.Name, "extract")
+			u.phase("extract")
 			return nil
 		}
 		if err := u.uploads.Acquire(ctx, 1); err != nil {
@@ -136,12 +136,12 @@ func (u *upload) send(ctx context.Context, need wire.Need) {
 		begun := u.Now()
 		defer func() { u.seconds["upload"] = u.Now().Sub(begun).Seconds() }()
 
-		u.Observer.Phase(u.host.Name, "upload")
+		u.phase("upload")
 		var have atomic.Int64
 		have.Store(need.Offset)
 		told := need.Offset
 		tell := func(n int64) {
-			have.Store(n)
+			u.sent.Add(n - have.Swap(n))
 			u.Observer.Bytes(u.host.Name, n, src.Size)
 			if n-told >= haveEvery || n == src.Size {
 				told = n
@@ -151,7 +151,7 @@ func (u *upload) send(ctx context.Context, need wire.Need) {
 		}
 		err := u.conn.Upload(ctx, src, need.Offset, src.Size, need.Path, tell)
 		if errors.Is(err, ErrNoUpload) {
-			u.Observer.Phase(u.host.Name, "upload: through the agent")
+			u.phase("upload: through the agent")
 			// What is appended goes behind what the agent knows of.
 			n := have.Load()
 			if err := u.out.Write(wire.Command{Have: &n}); err != nil {
@@ -160,7 +160,7 @@ func (u *upload) send(ctx context.Context, need wire.Need) {
 			err = u.stream(ctx, src, n)
 		}
 		if err == nil {
-			u.Observer.Phase(u.host.Name, "extract")
+			u.phase("extract")
 		}
 		return err
 	})
@@ -182,6 +182,7 @@ func (u *upload) stream(ctx context.Context, src *release.Transfer, from int64) 
 			return err
 		}
 		sent += int64(n)
+		u.sent.Add(int64(n))
 		u.Observer.Bytes(u.host.Name, sent, src.Size)
 	}
 	return nil

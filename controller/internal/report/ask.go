@@ -67,6 +67,16 @@ func (r *Reporter) Ask(ctx context.Context, prompt string, secret bool) (string,
 	}
 }
 
+// CanAsk reports whether there is a terminal to ask on; if not, the error
+// wraps ErrNoTerminal.
+func (r *Reporter) CanAsk() error {
+	t, err := r.tty()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoTerminal, err)
+	}
+	return t.Close()
+}
+
 func read(t tty, secret bool) (string, error) {
 	if secret {
 		b, err := t.Password()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
+	"strings"
 
 	"github.com/gofleet/gofleet/agent/wire"
 	"github.com/gofleet/gofleet/controller/internal/fleet"
@@ -19,6 +20,8 @@ type document struct {
 	Run         string             `json:"run"`
 	Check       bool               `json:"check"`
 	Interrupted bool               `json:"interrupted"`
+	Stopped     *stopDocument      `json:"stopped"`
+	Batches     []batchDocument    `json:"batches"`
 	Hosts       []hostDocument     `json:"hosts"`
 	Summary     map[string]int     `json:"summary"`
 	Seconds     map[string]float64 `json:"seconds"`
@@ -38,8 +41,38 @@ type summaryLine struct {
 	Run         string             `json:"run"`
 	Check       bool               `json:"check"`
 	Interrupted bool               `json:"interrupted"`
+	Stopped     *stopDocument      `json:"stopped"`
+	Batches     []batchDocument    `json:"batches"`
 	Summary     map[string]int     `json:"summary"`
 	Seconds     map[string]float64 `json:"seconds"`
+}
+
+// stopDocument is why no further host was begun.
+type stopDocument struct {
+	Batch   int    `json:"batch"` // after which; 0 is before the first
+	Message string `json:"message"`
+}
+
+type batchDocument struct {
+	Batch   int     `json:"batch"`
+	Hosts   int     `json:"hosts"`
+	Gated   bool    `json:"gated"` // there were gates, and all let the run go on
+	Seconds float64 `json:"seconds"`
+}
+
+func stopOf(o *fleet.Outcome) *stopDocument {
+	if o.Stopped == nil {
+		return nil
+	}
+	return &stopDocument{Batch: o.Stopped.Batch, Message: block(strings.TrimSuffix(o.Stopped.Message+"\n"+o.Stopped.Detail, "\n"))}
+}
+
+func batchesOf(o *fleet.Outcome) []batchDocument {
+	list := []batchDocument{}
+	for _, b := range o.Batches {
+		list = append(list, batchDocument{b.Number, b.Hosts, b.Gated, math.Round(b.Seconds*1000) / 1000})
+	}
+	return list
 }
 
 type hostDocument struct {
@@ -159,7 +192,7 @@ func (p *jsonPrinter) done(fleet.Result) {}
 func (p *jsonPrinter) all(o *fleet.Outcome) {
 	d := document{
 		Schema: "gofleet." + string(o.Command) + "/v1", Command: o.Command, Run: o.Run, Check: o.Check,
-		Interrupted: o.Interrupted, Hosts: []hostDocument{}, Summary: summaryOf(o),
+		Interrupted: o.Interrupted, Stopped: stopOf(o), Batches: batchesOf(o), Hosts: []hostDocument{}, Summary: summaryOf(o),
 		Seconds: secondsOf(map[string]float64{"total": o.Seconds}),
 	}
 	for _, res := range o.Results {
@@ -180,6 +213,6 @@ func (p *linesPrinter) done(res fleet.Result) {
 func (p *linesPrinter) all(o *fleet.Outcome) {
 	p.screen.print(p.Stdout, encode(summaryLine{
 		Schema: "gofleet." + string(o.Command) + ".summary/v1", Command: o.Command, Run: o.Run, Check: o.Check,
-		Interrupted: o.Interrupted, Summary: summaryOf(o), Seconds: secondsOf(map[string]float64{"total": o.Seconds}),
+		Interrupted: o.Interrupted, Stopped: stopOf(o), Batches: batchesOf(o), Summary: summaryOf(o), Seconds: secondsOf(map[string]float64{"total": o.Seconds}),
 	}, ""))
 }

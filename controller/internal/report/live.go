@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/gofleet/gofleet/agent/wire"
+	"github.com/gofleet/gofleet/controller/internal/fleet"
+	"github.com/gofleet/gofleet/controller/internal/journal"
 )
 
 // phases in the order in which hosts go through them. Agents may name others;
@@ -27,7 +29,7 @@ func (r *Reporter) view(now time.Time, cols, rows int) []row {
 	defer r.mu.Unlock()
 	m := r.model
 	var top []row
-	if len(m.order) > 0 && m.finished < len(m.order) {
+	if len(m.order) > 0 && (m.finished < len(m.order) || m.stage.Name != journal.StageMain) {
 		top = append(top, r.headline(now))
 	}
 	for _, p := range m.bars {
@@ -60,6 +62,9 @@ func (r *Reporter) headline(now time.Time) row {
 		title += " --check"
 	}
 	line := row{{title, bold}, {fmt.Sprintf("  %d/%d hosts", m.finished, len(m.order)), plain}}
+	if at := r.stageNow(now); at != "" {
+		line = append(line, span{"  " + at, cyan})
+	}
 	for _, s := range statuses {
 		if n := m.counts[s]; n > 0 {
 			line = append(line, span{"  ", plain}, span{fmt.Sprintf("%d %s", n, label(s, r.would())), styleOf(s)})
@@ -74,7 +79,35 @@ func (r *Reporter) headline(now time.Time) row {
 	if waiting > 0 {
 		line = append(line, span{fmt.Sprintf("  %d to come", waiting), dim})
 	}
+	if r.Limits != "" {
+		line = append(line, span{"  " + r.Limits, dim})
+	}
 	return append(line, span{"  " + clock(now.Sub(m.started)), dim})
+}
+
+// stageNow is what the run is at, for the headline. r.mu is held.
+func (r *Reporter) stageNow(now time.Time) string {
+	s, through := r.model.stage, r.model.staged
+	at := ""
+	switch s.Name {
+	case journal.StageAudit:
+		return fmt.Sprintf("audit beforehand %d/%d", through, s.Hosts)
+	case journal.StageGate:
+		at = fmt.Sprintf("gate %d/%d", through, s.Hosts)
+	case fleet.StageProbe:
+		at = "gate " + oneLine(shorten(s.Gate, 40))
+	case fleet.StagePause:
+		at = "pause"
+		if left := s.Until.Sub(now); left > 0 {
+			at += " " + clock(left) + " left"
+		}
+	case journal.StageRollback:
+		at = fmt.Sprintf("taking back %s", count(s.Hosts, "host"))
+	}
+	if s.Of <= 1 {
+		return at
+	}
+	return join(": ", fmt.Sprintf("batch %d/%d", s.Batch, s.Of), at)
 }
 
 // allUploads is the line for all uploads, where there is more than one.

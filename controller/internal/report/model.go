@@ -15,6 +15,8 @@ type model struct {
 	order    []*hostState // of the run
 	counts   map[wire.Status]int
 	finished int
+	stage    fleet.Stage
+	staged   int       // hosts that are through a stage beside the command itself
 	trouble  []trouble // hosts that ended badly, in the order of ending
 	uploads  meter     // over all hosts
 	uploaded int64
@@ -24,12 +26,13 @@ type model struct {
 // hostState is one host of the run.
 type hostState struct {
 	name        string
-	phase       string    // empty: not begun
+	phase       string    // empty: at rest
 	note        string    // what the phase is about: who holds the lock
 	since       time.Time // the phase began
 	done, total int64     // of the upload
 	meter       meter
 	ended       bool
+	status      wire.Status // once it has ended
 	warnings    []string
 }
 
@@ -57,8 +60,8 @@ func (m *model) host(name string) *hostState {
 	return h
 }
 
-// active reports whether a host was begun and has not ended.
-func (h *hostState) active() bool { return h.phase != "" && !h.ended }
+// active reports whether a host is at work.
+func (h *hostState) active() bool { return h.phase != "" }
 
 // uploading reports whether bytes are on their way.
 func (h *hostState) uploading() bool { return h.active() && h.total > 0 && h.done < h.total }
@@ -79,11 +82,29 @@ func (m *model) end(res fleet.Result) {
 	if h.ended {
 		return
 	}
-	h.ended = true
+	h.ended, h.phase = true, ""
 	m.finished++
+	m.count(h, res)
+}
+
+// count notes a host's status, and why it is a bad one.
+func (m *model) count(h *hostState, res fleet.Result) {
+	h.status = res.Status
 	m.counts[res.Status]++
 	if bad(res.Status) {
 		m.trouble = append(m.trouble, trouble{host: res.Host, why: reason(&res), status: res.Status})
+	}
+}
+
+// revise corrects how a host has ended.
+func (m *model) revise(res fleet.Result) {
+	h := m.host(res.Host)
+	h.phase = ""
+	if !h.ended {
+		m.end(res)
+	} else if h.status != res.Status {
+		m.counts[h.status]--
+		m.count(h, res)
 	}
 }
 

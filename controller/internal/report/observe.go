@@ -6,6 +6,7 @@ import (
 
 	"github.com/gofleet/gofleet/agent/wire"
 	"github.com/gofleet/gofleet/controller/internal/fleet"
+	"github.com/gofleet/gofleet/controller/internal/journal"
 )
 
 // Phase notes that a host has come to a phase. What follows a colon is a note
@@ -15,13 +16,55 @@ func (r *Reporter) Phase(host, phase string) {
 	r.mu.Lock()
 	h := r.model.host(host)
 	h.phase, h.note, h.since = phase, note, r.Now()
+	if phase == "" {
+		r.model.staged++
+	}
 	r.mu.Unlock()
-	if !r.Look.Live && (r.Verbose > 0 || note != "") {
+	if phase != "" && !r.Look.Live && (r.Verbose > 0 || note != "") {
 		if note != "" {
 			phase += ": " + note
 		}
 		r.say(fmt.Sprintf("%s: %s", oneLine(host), phase))
 	}
+}
+
+// Stage notes what the run is at.
+func (r *Reporter) Stage(s fleet.Stage) {
+	r.mu.Lock()
+	if same := s.Name == r.model.stage.Name && s.Batch == r.model.stage.Batch; !same {
+		r.model.staged = 0
+	}
+	r.model.stage = s
+	r.mu.Unlock()
+	if line := stageLine(s); line != "" && !r.Look.Live {
+		r.say(line)
+	}
+}
+
+// stageLine tells of a stage in words; a run in one batch needs none.
+func stageLine(s fleet.Stage) string {
+	batch := fmt.Sprintf("batch %d of %d: ", s.Batch, s.Of)
+	switch s.Name {
+	case journal.StageMain:
+		if s.Of <= 1 {
+			return ""
+		}
+		return batch + count(s.Hosts, "host")
+	case journal.StageAudit:
+		return "looking at " + count(s.Hosts, "host") + " beforehand"
+	case journal.StageGate:
+		return batch + "looking at " + count(s.Hosts, "host") + " again"
+	case fleet.StageProbe:
+		return batch + "gate " + oneLine(shorten(s.Gate, 200))
+	case fleet.StagePause:
+		if s.Until.IsZero() {
+			return ""
+		}
+		return batch + "pause until " + s.Until.Format("15:04:05")
+	case journal.StageRollback:
+		return batch + "taking back " + count(s.Hosts, "host")
+	}
+	return ""
 }
 
 // Bytes notes how far the upload to a host is.
@@ -60,6 +103,22 @@ func (r *Reporter) Done(res fleet.Result) {
 			line += ": " + why
 		}
 		r.say(fmt.Sprintf("%s (%s) [%d/%d]", line, seconds(res.Seconds["total"]), finished, all))
+	}
+	r.printer.done(res)
+}
+
+// Revise notes that a host which was done has ended otherwise.
+func (r *Reporter) Revise(res fleet.Result) {
+	r.mu.Lock()
+	r.model.revise(res)
+	res = r.model.withWarnings(res)
+	r.mu.Unlock()
+	if !r.Look.Live {
+		line := fmt.Sprintf("%s: %s", oneLine(res.Host), label(res.Status, r.would()))
+		if why := reason(&res); why != "" {
+			line += ": " + why
+		}
+		r.say(line)
 	}
 	r.printer.done(res)
 }

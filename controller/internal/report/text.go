@@ -196,6 +196,19 @@ func splitFold(folded string) []string {
 
 // summary is the last line: how many hosts, how they stand, how long.
 func (t *text) summary(o *fleet.Outcome) {
+	if o.Planned > 1 {
+		t.WriteString(fmt.Sprintf("%s%d of %d\n", pad("batches", labelWidth), len(o.Batches), o.Planned))
+	}
+	if o.Stopped != nil {
+		word := "stopped"
+		if o.Check {
+			word = "would stop"
+		}
+		t.WriteString(t.in(alarm, pad(word, labelWidth)) + oneLine(shorten(o.Stopped.Message, textLimit)) + "\n")
+		for _, line := range t.paragraph("", plain, o.Stopped.Detail) {
+			t.WriteString(line + "\n")
+		}
+	}
 	if o.Interrupted {
 		t.WriteString(t.in(alarm, "interrupted") + "  what was begun on a host is finished or cleaned up by the next run\n")
 	}
@@ -214,9 +227,42 @@ func (t *text) summary(o *fleet.Outcome) {
 		t.WriteString(t.in(dim, "  (check: nothing was changed)"))
 	}
 	t.WriteByte('\n')
-	if again := again(o); again != "" && !t.would {
-		t.WriteString(t.in(dim, "retry: --limit "+again) + "\n")
+	if o.Before > 0 {
+		t.WriteString(count(o.Before, "host") + " more " + plural(o.Before, "was", "were") + " done before the run was resumed\n")
 	}
+	if line := next(o); line != "" && !t.would {
+		t.WriteString(t.in(dim, line) + "\n")
+	}
+}
+
+func plural(n int, one, more string) string {
+	if n == 1 {
+		return one
+	}
+	return more
+}
+
+// next is how to go on where hosts did not end well: with the whole run where
+// it was cut short, otherwise with those hosts.
+func next(o *fleet.Outcome) string {
+	left := 0
+	for i := range o.Results {
+		if s := o.Results[i].Status; bad(s) || s == wire.Skipped {
+			left++
+		}
+	}
+	switch {
+	case left == 0:
+		return ""
+	case o.Kept && (o.Interrupted || o.Stopped != nil):
+		return fmt.Sprintf("resume: gofleet %s --resume %s", o.Command, o.Run)
+	case o.Kept && left < len(o.Results):
+		return fmt.Sprintf("retry: --limit @%s:undone", o.Run)
+	}
+	if again := again(o); again != "" {
+		return "retry: --limit " + again
+	}
+	return ""
 }
 
 // againLimit is how long a list of hosts for --limit may be to be shown.
