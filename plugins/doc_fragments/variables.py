@@ -279,4 +279,19 @@ options:
         type: list
         elements: raw
         default: []
+  slo:
+    description:
+      - "An error budget over time: where it is used up, gofleet's runs do not start."
+    type: dict
+    suboptions:
+      target:
+        description:
+          - The part of results that must be good.
+        type: str
+        required: true
+      window:
+        description:
+          - How far back, 1h to 90d.
+        type: str
+        default: "30d"
 """

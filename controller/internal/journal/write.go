@@ -33,6 +33,7 @@ type Writer struct {
 	durable Mark
 	wanted  Mark // somebody waits for everything up to here, or will
 	closing bool
+	closed  bool  // the writing goroutine has ended
 	err     error // the first; nothing is written after it
 	syncs   int   // so far, for tests
 }
@@ -168,6 +169,8 @@ func (w *Writer) Wait(ctx context.Context, m Mark) error {
 		switch {
 		case w.err != nil:
 			return w.err
+		case w.closed:
+			return errors.New("write the journal: it is closed")
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		}
@@ -226,6 +229,10 @@ func (w *Writer) write() {
 	defer close(w.ended)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	defer func() {
+		w.closed = true
+		w.changed.Broadcast()
+	}()
 	var spare []byte
 	for {
 		for len(w.buf) == 0 && w.wanted <= w.durable && !w.closing {
