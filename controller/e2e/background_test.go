@@ -69,6 +69,17 @@ func cmdInterrupt(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(of(ts).started(ts, args[0]).cmd.Process.Signal(syscall.SIGINT))
 }
 
+// cmdCrash ends a program as the end of its machine would, without a chance to
+// say a word: crash NAME
+func cmdCrash(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		usage(ts, "crash NAME")
+	}
+	p := of(ts).started(ts, args[0])
+	ts.Check(p.cmd.Process.Kill())
+	<-p.ended
+}
+
 // cmdFinish waits for a program, which has to end with that code within the
 // seconds given, and makes its output the last one: finish NAME CODE SECONDS
 func cmdFinish(ts *testscript.TestScript, neg bool, args []string) {

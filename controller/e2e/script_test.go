@@ -33,6 +33,7 @@ func TestScripts(t *testing.T) {
 			"exits":     cmdExits,
 			"start":     cmdStart,
 			"interrupt": cmdInterrupt,
+			"crash":     cmdCrash,
 			"finish":    cmdFinish,
 			"ssh":       cmdSSH,
 			"root":      cmdRoot,

@@ -109,7 +109,7 @@ func (r *rolloutFlags) rollout() (fleet.Rollout, []fleet.Share, error) {
 		g.Timeout, g.Retries, g.Wait = r.gateTimeout, max(r.gateRetries, 0), gateWait
 		out.Gates = append(out.Gates, fleet.Gate{Name: g.String(), Check: ask(g)})
 	}
-	if !slices.Contains([]string{orderInventory, orderName, orderRandom}, r.order) {
+	if !slices.Contains([]string{"", orderInventory, orderName, orderRandom}, r.order) { // an audit has none
 		note("order", fmt.Errorf("%q is not known", r.order), "inventory, name or random")
 	}
 	pause, err := r.pauseTime()

@@ -152,6 +152,9 @@ func (r *run) verify(ctx context.Context, b Batch, list []int) {
 		}
 		e := *looked.Error
 		e.Message = fmt.Sprintf("gate after batch %d of %d: %s", b.Number, b.Of, e.Message)
+		if e.Kind == wire.KindVerify {
+			e.Hint = "the host has its new Go; with --rollback-on-stop a run that is stopped takes it back"
+		}
 		res.Error = &e
 		noted := *res
 		noted.Seconds, noted.Sent = looked.Seconds, 0

@@ -81,6 +81,9 @@ func (hs *hosts) apply(e *Event) {
 			h.Unknown = true
 		case e.Status == wire.OK || e.Status == wire.Changed:
 			h.Unknown, h.Changed, h.TakenBack = false, false, true
+			if h.Status == wire.Changed {
+				h.Status = wire.Skipped
+			}
 			if e.Go != nil {
 				h.Go.After = e.Go.After
 			}

@@ -97,7 +97,7 @@ func TestAHostIsWhatWasSaidOfIt(t *testing.T) {
 		{status: wire.Changed, changed: true, done: true},
 		{status: wire.Failed},
 		{status: wire.Failed, changed: true},
-		{status: wire.Changed, back: true},
+		{status: wire.Skipped, back: true},
 		{status: wire.Changed, unknown: true, changed: true},
 	}
 	for i, h := range r.Hosts {
