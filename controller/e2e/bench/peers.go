@@ -48,6 +48,7 @@ func (b *bench) peers() []*peer {
 	all := []*peer{
 		{name: "gofleet apply, zstd", ours: true, install: zstd, idle: zstd},
 		{name: "gofleet apply, the gzip file as it is", ours: true, install: gz, idle: gz},
+		{name: "gofleet apply --serial 50%, zstd", install: b.apply("zstd", "--serial", "50%"), idle: b.apply("zstd", "--serial", "50%")},
 		{name: "ssh 'sudo tar -xz' / ssh sudo true", install: b.sshTar, idle: b.sshTrue},
 	}
 	if b.pyinfra != "" {
@@ -159,7 +160,7 @@ func (b *bench) warm(ctx context.Context) error {
 }
 
 // apply is gofleet itself.
-func (b *bench) apply(encoding string) func(context.Context, *lab.Lab) error {
+func (b *bench) apply(encoding string, more ...string) func(context.Context, *lab.Lab) error {
 	return func(ctx context.Context, l *lab.Lab) error {
 		vars, err := json.Marshal(map[string]any{
 			"gofleet_go_version": b.version,
@@ -169,8 +170,11 @@ func (b *bench) apply(encoding string) func(context.Context, *lab.Lab) error {
 		if err != nil {
 			return err
 		}
-		return run(exec.CommandContext(ctx, b.gofleet, "apply", "-i", l.InventoryFile(), "-b",
-			"--uploads", fmt.Sprint(b.hosts), "--encoding", encoding, "-e", string(vars)))
+		args := append([]string{"apply", "-i", l.InventoryFile(), "-b",
+			"--uploads", fmt.Sprint(b.hosts), "--encoding", encoding, "-e", string(vars)}, more...)
+		cmd := exec.CommandContext(ctx, b.gofleet, args...)
+		cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+filepath.Join(b.work, "state"))
+		return run(cmd)
 	}
 }
 

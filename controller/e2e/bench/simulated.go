@@ -119,6 +119,7 @@ func (b *bench) simulated(ctx context.Context, n int) error {
 		return fmt.Errorf("simulated hosts did not start: %w", err)
 	}
 	audit := exec.CommandContext(ctx, b.gofleet, "audit", "-i", filepath.Join(dir, "inventory.yaml"), "-f", fmt.Sprint(n), "--timeout", "120")
+	audit.Env = append(os.Environ(), "XDG_STATE_HOME="+filepath.Join(dir, "state"))
 	begun := time.Now()
 	if err := run(audit); err != nil {
 		return err
