@@ -274,6 +274,21 @@ func TestFind(t *testing.T) {
 	}
 }
 
+func TestLastIsTheNewestWithinASecond(t *testing.T) {
+	s := Store{t.TempDir()}
+	for n, random := range []int{5, 9, 1} {
+		name := id(day, random)
+		create(t, s, run(name))
+		at := day.Add(time.Duration(n) * time.Millisecond)
+		if err := os.Chtimes(filepath.Join(s.Dir, name, "run.json"), at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := s.Find("last"); err != nil || got != id(day, 1) {
+		t.Errorf("the last of three in one second is %s, %v", got, err)
+	}
+}
+
 func TestGlanceReadsTheEnd(t *testing.T) {
 	s := Store{t.TempDir()}
 	name := id(day, 1)

@@ -162,9 +162,25 @@ func (s Store) IDs() ([]string, error) {
 			ids = append(ids, e.Name())
 		}
 	}
-	slices.Sort(ids)
-	slices.Reverse(ids)
+	slices.SortFunc(ids, func(a, b string) int {
+		if a[:secondLen] != b[:secondLen] {
+			return strings.Compare(b, a)
+		}
+		return s.written(b).Compare(s.written(a)) // an id tells no more than the second
+	})
 	return ids, nil
+}
+
+// secondLen is how much of an id is the second that its run began in.
+const secondLen = len("20060102T150405Z")
+
+// written is when the head of a run was.
+func (s Store) written(id string) time.Time {
+	info, err := os.Stat(s.path(id, runFile))
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
 }
 
 // NotFoundError is a name that stands for no run, or for several.
