@@ -17,7 +17,7 @@ PLATFORMS ?= linux-amd64 linux-arm64 linux-386 linux-armv6l linux-ppc64le linux-
 # Agents travel to every new host: what is not inlined is smaller, by a tenth.
 # What a host waits for stays inlined. docs/performance.md has the figures.
 HOT         := encoding/binary github.com/gofleet/gofleet/agent/gunzip
-AGENT_FLAGS := -trimpath -gcflags=all=-l $(HOT:%=-gcflags=%=) -ldflags='-s -w -buildid= -funcalign=8'
+AGENT_FLAGS := -trimpath -gcflags=all=-l $(HOT:%=-gcflags=%=) -ldflags='-s -w -buildid= -funcalign=4'
 AGENT_SRC := $(shell find agent -name '*.go' -not -name '*_test.go') go.mod go.sum
 GO_SRC    := $(shell find agent controller -type f -not -name '*_test.go' -not -path '*/testdata/*' -not -path '$(EMBED)/*') go.mod go.sum
 

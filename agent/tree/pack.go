@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/gofleet/gofleet/agent/gunzip"
 )
 
 // maxText bounds the text of a manifest that Unpack accepts, in bytes: several
@@ -39,11 +40,7 @@ func Unpack(packed []byte) (Manifest, error) {
 
 func unpack(packed []byte) ([]byte, error) {
 	if bytes.HasPrefix(packed, []byte{0x1f, 0x8b}) {
-		z, err := gzip.NewReader(bytes.NewReader(packed))
-		if err != nil {
-			return nil, err
-		}
-		text, err := io.ReadAll(io.LimitReader(z, maxText+1))
+		text, err := io.ReadAll(io.LimitReader(gunzip.NewReader(bytes.NewReader(packed)), maxText+1))
 		if err == nil && len(text) > maxText {
 			err = errors.New("it is too large")
 		}
