@@ -44,10 +44,11 @@ func parseSpecs(hosts []*inventory.Host, o order) ([]*spec.Spec, error) {
 	var found problems
 	for i, h := range hosts {
 		vars, err := h.Evaluate(isOurs)
-		if err != nil {
-			found = append(found, unevaluated(h, err)...)
-			continue
+		unknown := map[string]bool{} // said already
+		for _, e := range inventory.Errors(err) {
+			unknown[e.Variable] = true
 		}
+		found = append(found, unevaluated(h, err)...)
 		s, err := spec.Parse(vars, spec.Options{
 			Prefix: prefix, Required: o.action == wire.Apply, Raw: h.Written, Evaluated: true,
 		})
@@ -57,6 +58,9 @@ func parseSpecs(hosts []*inventory.Host, o order) ([]*spec.Spec, error) {
 			specs[i] = s
 		case errors.As(err, &errs):
 			for _, e := range errs {
+				if unknown[e.Path[0]] {
+					continue
+				}
 				found = append(found, report.Problem{
 					Where: h.Origin(e.Path...).String(), Message: unquoted(h, e.Path[0], e.Error()), Hint: e.Hint, Hosts: []string{h.Name},
 				})

@@ -31,7 +31,9 @@ type Error struct {
 	Line int    // 0 where unknown
 	Msg  string
 	Hint string
-	err  error
+	// Variable is the one that Evaluate could not evaluate, if that is wrong.
+	Variable string
+	err      error
 }
 
 // Error is file:line: message, without the hint.

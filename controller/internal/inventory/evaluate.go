@@ -13,7 +13,8 @@ import (
 // Evaluate gives the host's variables as Vars does, with the templates of
 // those that need names evaluated and their vault values decrypted; the
 // others stay as they are. The result is not to be changed. The error is one
-// *Error for each variable that can't be evaluated, joined.
+// *Error for each variable that can't be evaluated, joined; the result lacks
+// these, and is good otherwise.
 func (h *Host) Evaluate(need func(name string) bool) (map[string]any, error) {
 	if h.inv == nil {
 		return h.Vars, nil
@@ -31,6 +32,7 @@ func (h *Host) Evaluate(need func(name string) bool) (map[string]any, error) {
 		switch {
 		case err != nil:
 			errs = append(errs, err)
+			delete(out, name)
 		case keep:
 			out[name] = v
 		default:
@@ -92,15 +94,20 @@ func (h *Host) evaluate(name string) (v any, keep bool, err error) {
 		if !strings.HasPrefix(e.Msg, name+":") && !strings.HasPrefix(e.Msg, name+" ") {
 			e.Msg = fmt.Sprintf("%s (needed by %s)", e.Msg, name)
 		}
+		e.Variable = name
 		return nil, false, &e
 	case errors.As(err, &undefined):
 		p, ok := undefined.Where.(Position)
 		if !ok {
 			p = written.pos()
 		}
-		return nil, false, at(p, "%s: %s", name, undefined.Msg).hint("%s", undefined.Hint)
+		e := at(p, "%s: %s", name, undefined.Msg).hint("%s", undefined.Hint)
+		e.Variable = name
+		return nil, false, e
 	}
-	return nil, false, at(written.pos(), "%s: %v", name, err)
+	e := at(written.pos(), "%s: %v", name, err)
+	e.Variable = name
+	return nil, false, e
 }
 
 // native is a value of a template as Vars has it.
