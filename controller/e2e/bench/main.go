@@ -104,5 +104,8 @@ func (b *bench) run(ctx context.Context) error {
 	fmt.Printf("go%s on %d lab hosts on %s, %d CPUs, medians of %d rounds (lowest to highest)\n\n",
 		b.version, b.hosts, on, runtime.NumCPU(), b.rounds)
 	table.print(os.Stdout)
-	return nil
+	fmt.Println()
+	table.printGoals(os.Stdout)
+	fmt.Println()
+	return b.verification(ctx)
 }

@@ -53,21 +53,13 @@ func (t *table) print(w io.Writer) {
 	tw.Flush()
 }
 
-// ratio is ours by the peer's, round by round, as a median.
+// ratio is the median of ours by the peer's, round by round.
 func (t *table) ratio(ours, p *peer, j job) string {
-	if ours == nil || ours == p {
+	shares := t.shares(ours, p, j)
+	if shares == nil {
 		return ""
 	}
-	a, b := t.times[ours][j], t.times[p][j]
-	if len(a) == 0 || len(a) != len(b) {
-		return ""
-	}
-	ratios := make([]float64, len(a))
-	for i := range a {
-		ratios[i] = a[i].Seconds() / b[i].Seconds()
-	}
-	slices.Sort(ratios)
-	return fmt.Sprintf("%.2f × its time", median(ratios))
+	return fmt.Sprintf("%.2f × its time", median(shares))
 }
 
 func spread(ds []time.Duration) string {

@@ -18,7 +18,7 @@ func (b *bench) verification(ctx context.Context) error {
 			return err
 		}
 		begun := time.Now()
-		err = b.applyWith(ctx, l, "zstd", map[string]any{"gofleet_verify": map[string]string{"level": level}})
+		err = b.apply("zstd", "-e", fmt.Sprintf(`{"gofleet_verify": {"level": %q}}`, level))(ctx, l)
 		took[level] = time.Since(begun)
 		if downErr := l.Down(context.WithoutCancel(ctx)); err == nil {
 			err = downErr
