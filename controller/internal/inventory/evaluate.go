@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gofleet/gofleet/controller/internal/inventory/jinja"
@@ -21,6 +22,7 @@ func (h *Host) Evaluate(need func(name string) bool) (map[string]any, error) {
 	}
 	h.inv.mu.Lock()
 	defer h.inv.mu.Unlock()
+	h.noteSealed(need)
 	names := h.alive(need)
 	if len(names) == 0 {
 		return h.Vars, nil
@@ -73,14 +75,15 @@ func (h *Host) evaluate(name string) (v any, keep bool, err error) {
 	t := h.inv.templates
 	s := t.scopeOf(h)
 	r := t.engine.Run(s)
-	t.secret = false
+	t.secret, t.texts = false, nil
 	x, _ := s.Lookup(name)
-	v, keep, err = t.native(r, x)
+	var found []Secret
+	v, keep, err = t.native(r, x, []string{name}, &found)
 	if t.secret {
-		if h.secrets == nil {
-			h.secrets = map[string]bool{}
+		for _, text := range t.texts {
+			found = append(found, Secret{Text: text})
 		}
-		h.secrets[name] = true
+		h.noteSecrets(name, found)
 	}
 	if err == nil {
 		return v, keep, nil
@@ -110,11 +113,21 @@ func (h *Host) evaluate(name string) (v any, keep bool, err error) {
 	return nil, false, e
 }
 
-// native is a value of a template as Vars has it.
-func (t *templates) native(r *jinja.Run, x any) (v any, keep bool, err error) {
+// native is a value of a template as Vars has it. What came from a vault on
+// the way to it is added to found.
+func (t *templates) native(r *jinja.Run, x any, path []string, found *[]Secret) (v any, keep bool, err error) {
 	x, err = r.Force(x)
 	if err != nil {
 		return nil, false, err
+	}
+	// What is secret in one part says nothing of the next, but the whole is
+	// secret with it.
+	whole, part := t.secret, false
+	defer func() { t.secret = whole || part }()
+	inside := func(key string, item any) (v any, keep bool, err error) {
+		v, keep, err = t.native(r, item, append(path, key), found)
+		part, t.secret = part || t.secret, whole
+		return v, keep, err
 	}
 	switch x := x.(type) {
 	case jinja.Omit:
@@ -123,8 +136,8 @@ func (t *templates) native(r *jinja.Run, x any) (v any, keep bool, err error) {
 		return nil, false, &jinja.UndefinedError{Undefined: x}
 	case *jinja.List:
 		out := make([]any, 0, len(x.Items))
-		for _, item := range x.Items {
-			v, keep, err := t.native(r, item)
+		for i, item := range x.Items {
+			v, keep, err := inside(strconv.Itoa(i), item)
 			if err != nil {
 				return nil, false, err
 			}
@@ -142,12 +155,15 @@ func (t *templates) native(r *jinja.Run, x any) (v any, keep bool, err error) {
 		if !jinja.IsScalar(x) {
 			return nil, false, errors.New("the template gives no value but a function")
 		}
+		if t.secret {
+			*found = append(*found, secretScalar(path, x)...)
+		}
 		return x, true, nil
 	}
 	out := make(map[string]any, d.Len())
 	for i := range d.Len() {
 		key, item := d.Entry(i)
-		v, keep, err := t.native(r, item)
+		v, keep, err := inside(keyName(key), item)
 		if err != nil {
 			return nil, false, err
 		}
@@ -161,7 +177,7 @@ func (t *templates) native(r *jinja.Run, x any) (v any, keep bool, err error) {
 // Secret says whether the value of a variable comes from a vault, as far as
 // Evaluate has found out: an error must not quote it then.
 func (h *Host) Secret(name string) bool {
-	if h.secrets[name] {
+	if _, ok := h.secrets[name]; ok {
 		return true
 	}
 	v, ok := h.variable(name)
@@ -169,7 +185,7 @@ func (h *Host) Secret(name string) bool {
 		return false
 	}
 	_, sealed := v.val.data.(Vault)
-	return sealed || v.val.doc != nil && v.val.doc.secret
+	return sealed || v.val.doc.isSecret()
 }
 
 // Written is Raw for what has no template on the way to it: the text of a

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -302,4 +303,83 @@ func FuzzTemplate(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestSecrets: what came from a vault is known by its place, what a template
+// made of it too, and what it was made of; what stands beside it is not.
+func TestSecrets(t *testing.T) {
+	files := sealedFiles(t)
+	files["hosts.yaml"] += `    beside: {plain: public, made: "user:{{ own }}", list: [1, "{{ number }}"]}
+    whole: "{{ {'a': own, 'b': 'with it'} }}"
+    again: "{{ own }}"
+    public: "{{ plain }}"
+`
+	inv := mustLoad(t, files, Options{
+		Sources: []string{"hosts.yaml"}, Vault: VaultOptions{IDs: []string{"one.pw", "prod@two.pw"}},
+	})
+	h, err := inv.Host("h1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !inv.HasVault() || len(h.Secrets()) != 0 {
+		t.Errorf("before anything is evaluated: %v", h.Secrets())
+	}
+	for range 2 { // the second time from what is kept
+		if _, err := h.Evaluate(only("beside", "whole", "again", "public")); err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]int{}
+		for _, s := range h.Secrets() {
+			got[strings.Join(s.Path, ".")+"="+s.Text]++
+		}
+		want := map[string]int{
+			"beside.made=user:own secret": 1, "beside.list.1=42": 1, "whole.a=own secret": 1, "whole.b=with it": 1,
+			"again=own secret": 1, "=own secret": 3, "=42": 1,
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	}
+	if h.Secret("public") || !h.Secret("beside") {
+		t.Error("the wrong variables are secret")
+	}
+}
+
+// TestSecretsOfFiles: all that stands in an encrypted file is secret, with
+// and without templates.
+func TestSecretsOfFiles(t *testing.T) {
+	inv := mustLoad(t, map[string]string{"hosts.yaml": `all:
+  hosts: {h: }
+  vars:
+    url: "https://{{ sealed.token }}@mirror"
+    open: nothing
+`}, Options{})
+	h, err := inv.Host("h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := &document{name: "vault.yml", secret: true}
+	root, err := (&loader{warn: func(Position, string, ...any) {}}).parse(doc,
+		[]byte("sealed: {token: t0ken, pin: 1234, yes: true, tpl: '{{ open }}'}\nlist: [a, b]\nunused: x\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.own = map[string]variable{}
+	for _, p := range root.pairs {
+		h.own[p.name] = variable{val: p.val, line: p.line}
+	}
+	if _, err := h.Evaluate(only("sealed", "list", "url", "open")); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, s := range h.Secrets() {
+		if len(s.Path) > 0 {
+			got = append(got, strings.Join(s.Path, ".")+"="+s.Text)
+		}
+	}
+	slices.Sort(got)
+	want := []string{"list.0=a", "list.1=b", "sealed.pin=1234", "sealed.token=t0ken", "sealed.tpl=nothing", "url=https://t0ken@mirror"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }

@@ -88,8 +88,8 @@ type Host struct {
 	err     error               // why its variables can't be put together
 	done    bool
 	inv     *Inventory
-	scope   *scope          // what its templates see; nil until one is evaluated
-	secrets map[string]bool // evaluated variables that came from a vault
+	scope   *scope              // what its templates see; nil until one is evaluated
+	secrets map[string][]Secret // what came from a vault, of evaluated variables
 }
 
 // Dir is the directory of the source that the host was first found in,

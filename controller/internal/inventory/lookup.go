@@ -115,6 +115,9 @@ func (t *templates) lookupFile(_ *jinja.Run, name string, options map[string]any
 		if strip, given := options["lstrip"]; given && strip == true {
 			out = strings.TrimLeft(out, " \t\r\n\v\f")
 		}
+		if secret {
+			t.add(out)
+		}
 		return out, nil
 	}
 	return nil, fmt.Errorf("no file %s here or in files/", name)

@@ -19,6 +19,8 @@ type templates struct {
 
 	// secret says that the evaluation under way used what came from a vault.
 	secret bool
+	// texts are those that it used as they came out of the vault.
+	texts []string
 }
 
 func newTemplates(inv *Inventory, env []string) *templates {
@@ -88,8 +90,11 @@ func (s *scope) Lookup(name string) (any, bool) {
 	if !ok {
 		return nil, false
 	}
-	if v.val.doc != nil && v.val.doc.secret {
+	if v.val.doc.isSecret() {
 		s.t.secret = true
+		for _, one := range secretLeaves(nil, v.val) {
+			s.t.add(one.Text)
+		}
 	}
 	if x, ok := s.vars[name]; ok {
 		return x, true
@@ -223,6 +228,7 @@ type lazy struct {
 	done   bool
 	active bool
 	secret bool
+	texts  []string // see templates
 	val    any
 }
 
@@ -231,17 +237,19 @@ func (l *lazy) Force(r *jinja.Run) (any, error) {
 	t := l.scope.t
 	if l.done {
 		t.secret = t.secret || l.secret
+		t.add(l.texts...)
 		return l.val, nil
 	}
 	if l.active {
 		return nil, at(l.from.pos(), "%s is needed to evaluate itself", l.name).
 			hint("its template leads back to it: give one of the variables on the way a value of its own")
 	}
-	outer := t.secret
-	t.secret, l.active = false, true
+	outer, texts := t.secret, t.texts
+	t.secret, t.texts, l.active = false, nil, true
 	val, err := l.eval(r)
-	l.active, l.secret = false, t.secret
-	t.secret = t.secret || outer
+	l.active, l.secret, l.texts = false, t.secret, t.texts
+	t.secret, t.texts = t.secret || outer, texts
+	t.add(l.texts...)
 	if err != nil {
 		return nil, t.blame(l, err)
 	}
@@ -271,9 +279,11 @@ func (l *lazy) eval(r *jinja.Run) (any, error) {
 	}
 	if sealed, ok := v.data.(Vault); ok {
 		l.scope.t.secret = true
-		return v.open(l.scope.t.inv, sealed, l.name)
+		plain, err := v.open(l.scope.t.inv, sealed, l.name)
+		l.scope.t.add(plain)
+		return plain, err
 	}
-	if v.doc != nil && v.doc.secret {
+	if v.doc.isSecret() {
 		l.scope.t.secret = true
 	}
 	if v.kept.err != nil {
@@ -283,7 +293,7 @@ func (l *lazy) eval(r *jinja.Run) (any, error) {
 }
 
 // open decrypts a vault value of a variable, once for all hosts.
-func (v *value) open(inv *Inventory, sealed Vault, name string) (any, error) {
+func (v *value) open(inv *Inventory, sealed Vault, name string) (string, error) {
 	if v.kept == nil {
 		v.kept = &dynamic{}
 	}

@@ -11,6 +11,7 @@ type baseVars struct {
 	vars   map[string]variable
 	native map[string]any
 	alive  []string // names of variables with templates or vault values
+	sealed []string // names of others that stand in an encrypted file
 	err    error
 }
 
@@ -89,6 +90,8 @@ func (inv *Inventory) baseOf(l *lineage) *baseVars {
 		b.native[name] = v.val.goValue()
 		if v.val.isDynamic() {
 			b.alive = append(b.alive, name)
+		} else if v.val.doc.isSecret() {
+			b.sealed = append(b.sealed, name)
 		}
 	}
 	for name, v := range inv.extra {

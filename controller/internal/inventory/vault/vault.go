@@ -138,6 +138,9 @@ type keyOf struct {
 // maxKeys bounds the derived keys that are kept.
 const maxKeys = 4096
 
+// Empty says that the ring has no password.
+func (r *Ring) Empty() bool { return len(r.secrets) == 0 }
+
 // Add adds a password; an empty id is DefaultID.
 func (r *Ring) Add(id string, password []byte) {
 	if id == "" {
