@@ -24,6 +24,7 @@ type connector struct {
 	binaries []remote.Binary
 	defaults remote.Defaults
 	standIns []standIn
+	mask     *fleet.Mask // of warnings; set before the first host is dialled
 }
 
 // newConnector reads what the flags say of connections. Passwords are asked
@@ -38,7 +39,6 @@ func (a *app) newConnector(ctx context.Context, ui *report.Reporter, set agents.
 		dialer: &remote.Dialer{
 			Timeout: a.connect.timeout, AcceptNewHostKeys: a.connect.acceptNewHostKeys,
 			AgentSocket: os.Getenv("SSH_AUTH_SOCK"),
-			Warn:        func(message string) { ui.Warn("", message) },
 			Passphrase: func(ctx context.Context, file string) ([]byte, error) {
 				answer, err := ui.Ask(ctx, fmt.Sprintf("passphrase of %s: ", file), true)
 				return []byte(answer), err
@@ -49,6 +49,7 @@ func (a *app) newConnector(ctx context.Context, ui *report.Reporter, set agents.
 			Become: a.connect.become, BecomePassword: password,
 		},
 	}
+	c.dialer.Warn = func(message string) { ui.Warn("", c.mask.Text(message)) }
 	switch a.connect.sshConfig {
 	case "":
 	case "none":

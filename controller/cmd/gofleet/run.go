@@ -52,6 +52,7 @@ func (a *app) runFlags(cmd *cobra.Command, o *order) {
 // planned is a run with everything decided before the first host is contacted.
 type planned struct {
 	order   order
+	inv     *inventory.Inventory
 	options fleet.Options
 	hosts   []*inventory.Host // in the order of the run
 	specs   []*spec.Spec      // of each
@@ -66,6 +67,7 @@ type planned struct {
 // with an error.
 func (a *app) runFleet(cmd *cobra.Command, o order) (err error) {
 	p := &planned{order: o}
+	defer func() { err = maskError(err, p.hosts) }()
 	if o.rollout.resume != "" {
 		if p.resumed, err = recall(cmd, &p.order); err != nil {
 			return err
@@ -79,6 +81,7 @@ func (a *app) runFleet(cmd *cobra.Command, o order) (err error) {
 	if o.list {
 		return a.listHosts(inv)
 	}
+	p.inv = inv
 	if err := a.plan(inv, p); err != nil {
 		return err
 	}
@@ -262,6 +265,10 @@ func (a *app) runHosts(cmd *cobra.Command, ui *report.Reporter, p *planned) (*fl
 	if err != nil {
 		return nil, err
 	}
+	for i, h := range p.hosts {
+		work[i].Mask = maskOf(p.inv, h)
+	}
+	connector.mask = maskOfAll(p.hosts)
 	if o.Journal, err = a.beginJournal(cmd, ui, p); err != nil {
 		return nil, err
 	}

@@ -237,9 +237,9 @@ func (c *conversation) final(r *wire.Report, failed error) (*wire.Report, error)
 func (c *conversation) event(ctx context.Context, e wire.Event, up *upload) error {
 	switch {
 	case e.Phase != "":
-		c.phase(e.Phase)
+		c.phase(c.host.Mask.Text(e.Phase))
 	case e.Waiting != "":
-		c.phase("wait: " + e.Waiting)
+		c.phase("wait: " + c.host.Mask.Text(e.Waiting))
 	case e.Compare:
 		up.describe()
 	case e.Want:

@@ -20,6 +20,7 @@ type Host struct {
 	Spec    *spec.Spec
 	Offers  map[spec.Platform]Offer // what the controller holds for the wanted version
 	Connect func(ctx context.Context) (Conn, error)
+	Mask    *Mask // what no output may show; nil is nothing
 }
 
 // Offer is a verified archive, or why there is none.

@@ -285,6 +285,7 @@ func (r *run) host(ctx context.Context, i int, j job) Result {
 			r.stop(res.Error.Message)
 		}
 	}
+	h.Mask.Report(&res.Report) // before the journal or anybody sees it
 	if c.agent != nil {
 		res.Platform = c.agent.Hello.Platform.String()
 	}
