@@ -130,7 +130,7 @@ func TestTornLastLineWasNeverSaid(t *testing.T) {
 		if r.Damaged != 0 || r.Hosts[0].Status != wire.Changed || r.Hosts[1].Unknown {
 			t.Fatalf("cut at %d of %d: %+v, %d damaged", cut, len(whole), r.Hosts, r.Damaged)
 		}
-		w, r, err := s.Resume(name, time.Now)
+		w, _, err := s.Resume(name, time.Now)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -200,18 +200,6 @@ func (r *Run) iterate(v any) ([]any, error) {
 	return nil, fmt.Errorf("%s can't be iterated over", typeName(v))
 }
 
-// values forces every item.
-func (r *Run) values(items []any) ([]any, error) {
-	out := make([]any, len(items))
-	for i, item := range items {
-		var err error
-		if out[i], err = r.Force(item); err != nil {
-			return nil, err
-		}
-	}
-	return out, r.spend(len(items))
-}
-
 // truth is Python's.
 func (r *Run) truth(v any) (bool, error) {
 	v, err := r.need(v)
