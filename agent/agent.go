@@ -24,6 +24,9 @@ const usage = `gofleet-agent is started by gofleet on a host; it is not meant to
                                    one task on standard input and output
     gofleet-agent ansible --marker HEX [--login-uid N] [--temp DIR] [FILE]
                                    one Ansible task; its arguments in FILE or on standard input
+    gofleet-agent questions PLATFORM...
+                                   the archives that an Ansible task with the arguments on
+                                   standard input could ask for, on the controller
     gofleet-agent survey FILE      sums and tree manifest of an archive, on the controller
     gofleet-agent /FILE            an Ansible binary module with its arguments in FILE
     gofleet-agent version
@@ -40,6 +43,8 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return runServe(ctx, args[1:], stdin, stdout, stderr)
 	case "ansible":
 		return runAnsible(ctx, args[1:], stdin, stdout, stderr)
+	case "questions":
+		return runQuestions(args[1:], stdin, stdout, stderr)
 	case "survey":
 		return runSurvey(ctx, args[1:], stdout, stderr)
 	case asuser.Command:
@@ -90,6 +95,15 @@ func ansibleTask(ctx context.Context, o serve.AnsibleOptions, file string, stdin
 		o.Arguments = f
 	}
 	if err := serve.Ansible(ctx, o); err != nil {
+		fmt.Fprintln(stderr, "gofleet-agent:", err)
+		return 1
+	}
+	return 0
+}
+
+// runQuestions tells the collection's action plugin what a task may need.
+func runQuestions(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if err := serve.Questions(stdin, args, stdout); err != nil {
 		fmt.Fprintln(stderr, "gofleet-agent:", err)
 		return 1
 	}

@@ -85,3 +85,14 @@ func (p *Platform) UnmarshalText(b []byte) error {
 	*p = q
 	return nil
 }
+
+// Lets reports whether the precondition on machines lets hosts of a platform
+// through.
+func (c *Preconditions) Lets(p Platform) bool {
+	for _, m := range c.Arch {
+		if arch, ok := ArchOfMachine(m); m == p.Arch || ok && arch == p.Arch {
+			return true
+		}
+	}
+	return len(c.Arch) == 0
+}

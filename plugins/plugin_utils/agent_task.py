@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import getpass
 import json
@@ -21,7 +22,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.gofleet.golang.plugins.plugin_utils import archives, bootstrap, programs
+from ansible_collections.gofleet.golang.plugins.plugin_utils import archives, bootstrap, local, programs
 
 PREFIX = "gofleet_"
 PIECE = 8 << 20
@@ -53,7 +54,8 @@ class AgentTask(ActionBase):
             self._vars = task_vars or {}
             self._agents = programs.load()
             self._stdin = self._has_stdin()
-            result = self._converse(self._arguments())
+            arguments = self._arguments()
+            result = self._judge_first(arguments) or self._converse(arguments)
         except archives.Refused as err:
             result = {"changed": False, "failed": True, "kind": err.kind, "hint": err.hint}
             result["msg"] = "%s; %s" % (err, err.hint) if err.hint else str(err)
@@ -134,6 +136,33 @@ class AgentTask(ActionBase):
         merged.update({PREFIX + k: v for k, v in given.items() if k not in own})
         return merged
 
+    def _judge_first(self, arguments):
+        """Judge the archives that the host could ask for before it hears anything, or give the result of wrong arguments.
+
+        One that is not believed ends the task. What a server has is left until the host's platform is known, and
+        so is what cannot be judged here, which a host in no need of it need not care about.
+        """
+        self._later, self._believed = {}, {}
+        result, questions = (None, []) if self.INFO else local.questions(arguments, [a.platform for a in self._agents])
+        for question in questions:
+            if archives.is_remote(question):
+                self._later[question["platform"]] = question
+                continue
+            try:
+                self._archive(question)
+            except archives.Missing:
+                pass
+            except archives.Unjudged:
+                self._later[question["platform"]] = question
+        return result
+
+    def _judge_rest(self, platform):
+        """Judge what the host could ask for before the agent travels to it."""
+        question = self._later.pop(platform, None)
+        if question:
+            with contextlib.suppress(archives.Missing):
+                self._archive(question)
+
     def _converse(self, arguments):
         """Run the agent until it needs nothing more. It is started again with each answer."""
         control = arguments["_gofleet"]
@@ -157,8 +186,12 @@ class AgentTask(ActionBase):
             result = self._bring(arguments, archive, need, tries == 1)
 
     def _archive(self, question):
-        directory = self._vars.get("inventory_dir") or os.getcwd()
-        return archives.find(question, str(directory), self._option)
+        asked, archive = self._believed.get(question["platform"], (None, None))
+        if asked != question or not archive.unchanged():
+            directory = self._vars.get("inventory_dir") or os.getcwd()
+            archive = archives.find(question, str(directory), self._option)
+            self._believed[question["platform"]] = question, archive
+        return archive
 
     def _bring(self, arguments, archive, need, first):
         """Send the archive, or what the host does not have of it, and run the agent again."""
@@ -242,6 +275,7 @@ class AgentTask(ActionBase):
             raise Failed(
                 "there is no agent for %s %s; there are agents for: %s" % (system, machine, ", ".join(sorted(a.platform for a in self._agents)))
             )
+        self._judge_rest(agent.platform)
         if not self._stdin:
             remote = self._connection._shell.join_path(self._tmp(), "gofleet-agent")
             self._send_bytes(agent.program(), remote)

@@ -10,14 +10,11 @@ of official sums, and then whatever the program gofleet finds.
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import fcntl
-import gzip
 import hashlib
 import json
 import os
-import platform
+import re
 import shutil
 import subprocess
 import tempfile
@@ -25,13 +22,11 @@ import time
 from urllib.error import HTTPError
 
 from ansible.module_utils.urls import open_url
-from ansible.utils.display import Display
 
-from ansible_collections.gofleet.golang.plugins.plugin_utils import programs
+from ansible_collections.gofleet.golang.plugins.plugin_utils import local, programs
 
 CHUNK = 4 << 20
 FORMAT = 2  # of what is kept about an archive
-UNUSED = 60 * 86400  # seconds until what no play has asked for is removed
 
 
 class Refused(Exception):
@@ -43,11 +38,20 @@ class Refused(Exception):
         self.hint = hint
 
 
+class Missing(Refused):
+    """There is no archive. Only a host that needs one has to know."""
+
+
+class Unjudged(Refused):
+    """Whether an archive can be believed cannot be told here."""
+
+
 class Archive:
     """A file that is believed."""
 
     def __init__(self, path, seen, evidence):
         self.path = path
+        self.stamp = seen["stamp"]
         self.name = os.path.basename(path)
         self.sha256 = seen["sha256"]
         self.size = seen["size"]
@@ -55,6 +59,10 @@ class Archive:
         self.tree = seen.get("tree")
         self.manifest = seen.get("manifest")
         self.evidence = evidence
+
+    def unchanged(self):
+        """Tell whether the file is the one that was judged."""
+        return _stamp(self.path) == self.stamp
 
     def release(self, question):
         """Give what the agent is told of the archive. What is in it, its sha256 proves."""
@@ -89,6 +97,11 @@ class Archive:
         return transfer
 
 
+def is_remote(question):
+    """Tell whether the archive comes from a server."""
+    return question["archives"].startswith(("http://", "https://"))
+
+
 def find(question, directory, option):
     """Give the Archive that the agent asks for, or raise Refused.
 
@@ -96,7 +109,7 @@ def find(question, directory, option):
     option or variable that says where archives are.
     """
     location = question["archives"]
-    if not location.startswith(("http://", "https://")):
+    if not is_remote(question):
         return _believe(_look(os.path.join(directory, os.path.expanduser(location)), question, option), question)
     path, fresh = _download(location, question)
     try:
@@ -116,9 +129,11 @@ def find(question, directory, option):
 
 def _believe(path, question):
     with _Cache(path) as cache:
-        seen = cache.seen()
-        evidence = _judge(path, seen, question, cache)
-        cache.save()
+        try:
+            seen = cache.seen()
+            evidence = _judge(path, seen, question, cache)
+        finally:
+            cache.save()
     return Archive(path, seen, evidence)
 
 
@@ -130,8 +145,9 @@ def _forget(path):
 
 def _look(directory, question, option):
     directory = os.path.abspath(directory)
+    _refuse_bundle(directory, option)
     if not os.path.isdir(directory):
-        raise Refused(
+        raise Missing(
             "archive_missing",
             "%s is not a directory" % directory,
             "%s names the directory or URL that has the Go archives; a relative path is relative to the inventory" % option,
@@ -143,8 +159,25 @@ def _look(directory, question, option):
     raise _missing(question, directory)
 
 
+def _refuse_bundle(location, option):
+    """Refuse what gofleet takes as a bundle: a directory with a manifest, a file, one of its parts or the name that they share."""
+    if os.path.isfile(os.path.join(location, "manifest")):
+        way = "name the directory of archives in it: %s" % os.path.join(location, "archives")
+    elif os.path.exists(location + ".parts") or os.path.isfile(location) and not location.endswith(".tar.gz"):
+        whole = re.sub(r"\.part[0-9]+$", "", location)
+        take = "tar --zstd -xf %s archives" % whole if os.path.isfile(whole) else "cat %s.part[0-9]* | tar --zstd -x archives" % whole
+        way = "take the archives out of it (%s) and name their directory" % take
+    else:
+        return
+    raise Refused(
+        "archive_missing",
+        "%s is a bundle, and the collection reads none: %s must be a directory of archives or an http(s) URL" % (location, option),
+        "gofleet apply reads it as it is; for a playbook, have gofleet bundle verify check who made it, then " + way,
+    )
+
+
 def _missing(question, location):
-    return Refused(
+    return Missing(
         "archive_missing",
         "no archive of go%s for %s in %s: looked for %s"
         % (question["version"], question["platform"], location, " and ".join(question["names"])),
@@ -160,13 +193,13 @@ def _download(location, question):
     last = None
     for name in question["names"]:
         url = location.rstrip("/") + "/" + name
-        home = _cache_directory()
+        home = local.cache_directory()
         if home is None:
             raise Refused("archive_missing", "there is no private place to download to", "let ~/.cache be a directory of your own")
         directory = os.path.join(home, "downloads", hashlib.sha256(url.encode()).hexdigest()[:32])
         os.makedirs(directory, mode=0o700, exist_ok=True)
         path = os.path.join(directory, name)
-        with _locked(path + ".lock"):
+        with local.locked(path + ".lock"):
             if os.path.exists(path):
                 os.utime(directory)
                 return path, False
@@ -178,25 +211,11 @@ def _download(location, question):
                 return path, True
             except HTTPError as err:
                 if err.code != 404:
-                    raise Refused("archive_missing", "fetch %s: %s" % (url, err)) from err
+                    raise Missing("archive_missing", "fetch %s: %s" % (url, err)) from err
                 last = err
             except Exception as err:
-                raise Refused("archive_missing", "fetch %s: %s" % (url, err)) from err
+                raise Missing("archive_missing", "fetch %s: %s" % (url, err)) from err
     raise _missing(question, location) from last
-
-
-def _sweep(directory):
-    """Remove what has not been used for long. Who uses something sets its times."""
-    for name in os.listdir(directory):
-        path = os.path.join(directory, name)
-        with contextlib.suppress(OSError):
-            if name == "downloads":
-                _sweep(path)
-            elif time.time() - os.stat(path).st_mtime > UNUSED:
-                if os.path.isdir(path):
-                    shutil.rmtree(path)
-                else:
-                    os.unlink(path)
 
 
 def _get(url, path):
@@ -251,7 +270,7 @@ def gofleet_program():
 def _ask_gofleet(path, seen, line, cache):
     program = gofleet_program()
     if program is None:
-        raise Refused(
+        raise Unjudged(
             "archive_missing",
             "refuse %s: neither a pin nor the table of official sums names it, and its other evidence only the program gofleet can judge, "
             "which is not on this machine's PATH" % path,
@@ -268,7 +287,7 @@ def _ask_gofleet(path, seen, line, cache):
             found = json.loads(done.stdout)["files"][0]
             verdict = dict(found["verdict"], sha256=found["sha256"])
         except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError) as err:
-            raise Refused("archive_missing", "ask %s about %s: %s" % (program, path, err), "run: %s verify %s" % (program, path)) from err
+            raise Unjudged("archive_missing", "ask %s about %s: %s" % (program, path, err), "run: %s verify %s" % (program, path)) from err
         cache.keep_verdict(key, verdict)
     if not verdict.get("accepted"):
         raise Refused("archive_corrupt", "refuse %s: %s" % (path, verdict.get("reason")), verdict.get("hint", ""))
@@ -284,61 +303,6 @@ def _stamp(path):
     except OSError:
         return None
     return [path, st.st_size, st.st_mtime_ns, st.st_ctime_ns, st.st_ino, st.st_dev]
-
-
-def _cache_directory():
-    """Give a directory that is this user's alone, or None."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    directory = os.path.join(base, "gofleet", "ansible")
-    try:
-        os.makedirs(directory, mode=0o700, exist_ok=True)
-        for each in (os.path.dirname(directory), directory):
-            st = os.stat(each)
-            if st.st_uid != os.geteuid() or st.st_mode & 0o022:
-                return None
-    except OSError:
-        return None
-    return directory
-
-
-@contextlib.contextmanager
-def _locked(path):
-    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
-
-
-def _survey(path):
-    """Give sums, tree and manifest of an archive, as an agent that runs here reads them in one pass.
-
-    None says that no agent runs on this machine. Then the sums alone have to do.
-    """
-    agent = None
-    with contextlib.suppress(programs.Missing):
-        agent = programs.for_machine(programs.load(), platform.machine()) if platform.system() == "Linux" else None
-    directory = _cache_directory()
-    if agent is None or directory is None:
-        return None
-    fd, program = tempfile.mkstemp(dir=directory, prefix=".agent-")
-    try:
-        with os.fdopen(fd, "wb") as f:
-            f.write(agent.program())
-        os.chmod(program, 0o700)
-        done = subprocess.run([program, "survey", path], stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=600)
-        found = json.loads(done.stdout)
-        seen = {key: found[key] for key in ("sha256", "size", "chunks")}
-        if found["chunk_size"] == CHUNK and found.get("manifest"):
-            seen["tree"] = found["tree"]
-            seen["manifest"] = base64.b64encode(gzip.compress(base64.b64decode(found["manifest"]), 6, mtime=0)).decode()
-        return seen
-    except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError) as err:
-        Display().vvv("gofleet: %s cannot be surveyed by an agent: %s" % (path, err))
-        return None
-    finally:
-        os.unlink(program)
 
 
 def _sums(path):
@@ -369,13 +333,13 @@ class _Cache:
         self.entry = {}
         self.changed = False
         self.stack = contextlib.ExitStack()
-        directory = _cache_directory()
+        directory = local.cache_directory()
         name = hashlib.sha256(os.path.realpath(path).encode("utf-8", "surrogateescape")).hexdigest()[:32]
         self.file = os.path.join(directory, name) if directory else None
 
     def __enter__(self):
         if self.file:
-            self.stack.enter_context(_locked(self.file + ".lock"))
+            self.stack.enter_context(local.locked(self.file + ".lock"))
             try:
                 with open(self.file, encoding="utf-8") as f:
                     entry = json.load(f)
@@ -395,7 +359,7 @@ class _Cache:
         seen = self.entry.get("seen")
         if seen and seen["stamp"] == before:
             return seen
-        seen = _survey(self.path) or _sums(self.path)
+        seen = local.survey(self.path, CHUNK) or _sums(self.path)
         if before is None or _stamp(self.path) != before:
             raise Refused("archive_corrupt", "read %s: it changed meanwhile" % self.path, "run the same play again")
         seen["stamp"] = before
@@ -418,7 +382,7 @@ class _Cache:
         """Write what is new."""
         if not self.file or not self.changed:
             return
-        _sweep(os.path.dirname(self.file))
+        local.sweep(os.path.dirname(self.file))
         fd, new = tempfile.mkstemp(dir=os.path.dirname(self.file), prefix=".new-")
         with os.fdopen(fd, "w", encoding="utf-8") as f:
             json.dump(self.entry, f)

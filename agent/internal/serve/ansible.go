@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gofleet/gofleet/agent/internal/toolchain"
 	"github.com/gofleet/gofleet/agent/spec"
 	"github.com/gofleet/gofleet/agent/wire"
 )
@@ -55,15 +54,6 @@ type question struct {
 	Need    *needQuestion    `json:"need,omitempty"`    // its bytes
 }
 
-// archiveQuestion has all that finding and judging the archive needs.
-type archiveQuestion struct {
-	Version  string        `json:"version"`
-	Platform spec.Platform `json:"platform"`
-	Names    []string      `json:"names"` // of files, the one that is preferred first
-	Archives string        `json:"archives"`
-	SHA256   string        `json:"sha256,omitempty"` // the pin
-}
-
 type needQuestion struct {
 	wire.Need
 	Direct bool `json:"direct"` // the login user may write to the file
@@ -96,19 +86,6 @@ func Ansible(ctx context.Context, o AnsibleOptions) error {
 	}
 	_, err = o.Out.Write(append(b, '\n'))
 	return err
-}
-
-// surveyChunk is how much of an upload is hashed, and kept or lost, at once.
-const surveyChunk = 4 << 20
-
-// Survey writes what the action plugin has to know of an archive, as one JSON
-// object. It runs on the machine of ansible-playbook.
-func Survey(ctx context.Context, path string, out io.Writer) error {
-	s, err := toolchain.SurveyArchive(ctx, path, surveyChunk)
-	if err != nil {
-		return err
-	}
-	return json.NewEncoder(out).Encode(s)
 }
 
 func ansible(ctx context.Context, o AnsibleOptions) *moduleResult {
@@ -376,10 +353,7 @@ func (r *ansibleRun) do(ctx context.Context) *wire.Report {
 	}
 	report := j.run(ctx)
 	if r.action == wire.Apply && task.Release == nil && r.wants(j, report) {
-		r.question.Archive = &archiveQuestion{
-			Version: r.spec.GoVersion, Platform: r.platform, Names: archiveNames(r.spec.GoVersion, r.platform),
-			Archives: r.spec.Archives, SHA256: r.spec.SHA256[r.platform],
-		}
+		r.question.Archive = archiveFor(r.spec, r.platform)
 	}
 	return report
 }
@@ -397,13 +371,6 @@ func (r *ansibleRun) wants(j *job, report *wire.Report) bool {
 func (r *ansibleRun) direct() bool {
 	uid := r.options.LoginUID
 	return uid >= 0 && (os.Geteuid() == 0 || os.Geteuid() == uid)
-}
-
-// archiveNames are the files that may hold a release, as package release has
-// them.
-func archiveNames(version string, p spec.Platform) []string {
-	base := "go" + version + "." + p.Dashed()
-	return []string{base + ".tar.gz", base + ".module.tar.gz"}
 }
 
 // errAsked ends a job that has to wait for bytes.

@@ -77,7 +77,7 @@ func (sh *shelf) openBook(ctx context.Context, location, dir string, s *spec.Spe
 		return b
 	}
 	for _, p := range sh.platforms {
-		if !allowed(s.Preconditions.Arch, p) {
+		if !s.Preconditions.Lets(p) {
 			continue
 		}
 		archive, err := b.store.Open(ctx, s.GoVersion, p)
@@ -146,19 +146,6 @@ func (sh *shelf) close() {
 			b.bundle.Close()
 		}
 	}
-}
-
-// allowed reports whether a precondition on machines lets a platform through.
-func allowed(machines []string, p spec.Platform) bool {
-	if len(machines) == 0 {
-		return true
-	}
-	for _, m := range machines {
-		if arch, ok := spec.ArchOfMachine(m); m == p.Arch || ok && arch == p.Arch {
-			return true
-		}
-	}
-	return false
 }
 
 // resolve makes a relative path of the inventory one of its directory.

@@ -72,6 +72,8 @@ func TestRoleAndApply(t *testing.T) {
 		vars["gofleet_keep"] = 1
 		vars["gofleet_env"] = dict{"GOPROXY": "off", "GOFLAGS": "-mod=mod"}
 		vars["gofleet_environment"] = dict{"LOG_LEVEL": "debug", "RATIO": 0.5, "TRACE": true}
+		vars["gofleet_slo"] = dict{"target": 50.5, "window": "30d"} // for gofleet's runs
+		vars["gofleet_trusted_keys"] = []string{"any"}              // for bundles
 		vars["gofleet_preconditions"] = dict{"memory": dict{"min": "64MB"}, "noexec": nil, "commands": []any{"sh", dict{"name": "ls"}}}
 		key := strings.TrimSpace(string(must(os.ReadFile(w.lab.KeyFile() + ".pub"))))
 		vars["gofleet_user"] = dict{"name": "deploy", "groups": []string{"adm"}, "authorized_keys": []string{key}}
@@ -174,30 +176,113 @@ func TestInfo(t *testing.T) {
 	})
 }
 
-// TestEvidence: nothing travels that is not believed, and check mode says so.
+// TestEvidence: what is not believed is found before anything travels, and
+// where the archives lie on this machine before a host is contacted.
 func TestEvidence(t *testing.T) {
 	someAnsible(t, []lab.HostConfig{{}}, func(w *world) {
 		platform := "linux-" + runtime.GOARCH
+		before := w.left("h1")
+		refused := func(contact bool, options dict, words string, args ...string) result {
+			w.Helper()
+			events, out := w.playbook(w.play("gofleet.golang.toolchain", options, nil), nil, append(args, "-vvv")...)
+			r := w.one(events, out)
+			if !r.Failed || !strings.Contains(r.text(), words) {
+				w.Errorf("want a failure with %q:\n%s", words, out)
+			}
+			if got := strings.Count(out, "SSH: EXEC"); got > 0 != contact || strings.Contains(out, " PUT ") {
+				w.Errorf("the host was contacted %d times, or a file put there; want a contact: %v\n%s", got, contact, out)
+			}
+			if after := w.left("h1"); after != before {
+				w.Errorf("something was left:\n%s", after)
+			}
+			return r
+		}
+		served := newInner(w.T, w.dir)
+		remote := func(options dict) dict { return merge(options, dict{"archives": served.URL + "/archives"}) }
+
 		wrong := w.options("1.26.8")
 		wrong["sha256"] = dict{platform: strings.Repeat("0", 64)}
+		says := `this file's pin would be gofleet_sha256: {` + platform + `: "` + w.pins["1.26.8"] + `"}`
 		for _, args := range [][]string{nil, {"--check"}} {
-			w.refused(wrong, nil, `this file's pin would be gofleet_sha256: {`+platform+`: "`+w.pins["1.26.8"]+`"}`, args...)
+			refused(false, wrong, says, args...)
+			refused(true, remote(wrong), says, args...)
 		}
 		official := w.options("1.26.8")
 		delete(official, "sha256") // then the table speaks, and this is not the official file
-		if r := w.refused(official, nil, "the official go1.26.8."+platform+".tar.gz has sha256"); r.Kind != "archive_corrupt" {
-			w.Errorf("kind is %s", r.Kind)
+		for contact, options := range map[bool]dict{false: official, true: remote(official)} {
+			if r := refused(contact, options, "the official go1.26.8."+platform+".tar.gz has sha256"); r.Kind != "archive_corrupt" {
+				w.Errorf("kind is %s", r.Kind)
+			}
 		}
 		w.archive("1.99.1", nil)
 		unknown := w.options("1.99.1")
 		delete(unknown, "sha256")
-		w.refused(unknown, nil, "which is not on this machine's PATH; put gofleet beside ansible-playbook")
-		w.env = append(w.env, "GOFLEET="+built.gofleet)
-		w.refused(unknown, nil, "there is no evidence of where it comes from")
+		refused(true, unknown, "which is not on this machine's PATH; put gofleet beside ansible-playbook")
+		env := w.env
+		w.env = append(slices.Clone(env), "GOFLEET="+built.gofleet)
+		refused(false, unknown, "there is no evidence of where it comes from")
+		refused(true, remote(unknown), "there is no evidence of where it comes from")
+
+		// Options that are wrong are found as early.
+		refused(false, merge(w.options("1.26.8"), dict{"keep": 500}), "keep: is 500")
+
+		// What is missing concerns only the host that needs it.
+		w.env = env
 		w.refused(dict{"go_version": "1.26.6", "archives": w.archives}, nil, "no archive of go1.26.6 for linux/"+runtime.GOARCH)
-		if left := w.exec("h1", "sh", "-c", "ls -d /usr/local/go /usr/local/lib/gofleet/go1* 2>/dev/null; true"); left != "" {
-			w.Errorf("something was installed: %s", left)
+		if after := w.left("h1"); after != before {
+			w.Errorf("something was left:\n%s", after)
 		}
+	})
+}
+
+// TestNoNeed: a host that lacks nothing is not failed for an archive that
+// cannot be had or judged here.
+func TestNoNeed(t *testing.T) {
+	someAnsible(t, []lab.HostConfig{{}}, func(w *world) {
+		w.archive("1.99.1", nil)
+		w.install(w.options("1.99.1"), nil, true)
+		options := w.options("1.99.1")
+		delete(options, "sha256")
+		w.install(options, nil, false)
+		w.install(merge(options, dict{"archives": "nowhere"}), nil, false)
+		w.install(merge(options, dict{"archives": "http://127.0.0.1:1/"}), nil, false)
+	})
+}
+
+// TestBundle: the collection says that it reads no bundles, of any form, and
+// what to do instead is so.
+func TestBundle(t *testing.T) {
+	someAnsible(t, []lab.HostConfig{{}}, func(w *world) {
+		if err := os.CopyFS(filepath.Join(w.dir, "site", "archives"), os.DirFS(w.archives)); err != nil {
+			w.Fatal(err)
+		}
+		w.write("site/manifest", "files\n")
+		w.write("whole.bundle", "zstd\n")
+		w.write("split.bundle.parts", "sums\n")
+		w.write("split.bundle.part001", "zstd\n")
+		before := w.left("h1")
+		for name, way := range map[string]string{
+			"site":                 "then name the directory of archives in it: " + w.dir + "/site/archives",
+			"whole.bundle":         "(tar --zstd -xf " + w.dir + "/whole.bundle archives)",
+			"split.bundle":         "(cat " + w.dir + "/split.bundle.part[0-9]* | tar --zstd -x archives)",
+			"split.bundle.part001": "(cat " + w.dir + "/split.bundle.part[0-9]* | tar --zstd -x archives)",
+		} {
+			options := merge(w.options("1.26.8"), dict{"archives": filepath.Join(w.dir, name), "trusted_keys": []string{"any"}})
+			r := w.refused(options, nil, w.dir+"/"+name+" is a bundle, and the collection reads none: archives must be a directory of archives or an http(s) URL; gofleet apply reads it as it is")
+			if !strings.Contains(r.text(), way) {
+				w.Errorf("%s: the way out is not %q: %s", name, way, r.text())
+			}
+		}
+		vars := w.vars("1.26.8")
+		vars["gofleet_archives"] = filepath.Join(w.dir, "whole.bundle")
+		_, out := w.playbook(filepath.Join(built.collections, "ansible_collections/gofleet/golang/playbooks/install.yml"), vars)
+		if !strings.Contains(out, "gofleet_archives must be a directory of archives") {
+			w.Errorf("the role does not name its variable:\n%s", out)
+		}
+		if after := w.left("h1"); after != before {
+			w.Errorf("something was left:\n%s", after)
+		}
+		w.install(merge(w.options("1.26.8"), dict{"archives": filepath.Join(w.dir, "site/archives")}), nil, true)
 	})
 }
 
