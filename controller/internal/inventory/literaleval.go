@@ -168,7 +168,7 @@ func sum(left, right any, minus bool) (any, error) {
 		return nil, errNoLiteral
 	}
 	if minus {
-		return complex(re-real(im), -imag(im)), nil
+		return complex(re-real(im), 0-imag(im)), nil // -1-0j is -1+0j
 	}
 	return complex(re+real(im), imag(im)), nil
 }
