@@ -119,15 +119,20 @@ func (l *loader) lookup(env, keys []string) (v found, ok bool) {
 			if rel, err := filepath.Rel(l.Dir, name); err == nil && filepath.IsLocal(rel) {
 				name = rel
 			}
-			v, ok = found{text: unquote(e.value), origin: &Error{File: name, Line: e.line}, base: filepath.Dir(l.s.File), inFile: true, loader: l}, true
+			v, ok = found{text: e.value, origin: &Error{File: name, Line: e.line}, base: filepath.Dir(l.s.File), inFile: true, loader: l}, true
 		}
 	}
 	return v, ok
 }
 
+// text takes a pair of quotes off what is in the file, as Ansible does, which
+// knows no quotes around a path, number or boolean.
 func text(field func(*Settings) *string) func(*Settings, found) error {
 	return func(s *Settings, v found) error {
 		*field(s) = v.text
+		if v.inFile {
+			*field(s) = unquote(v.text)
+		}
 		return nil
 	}
 }
