@@ -74,6 +74,7 @@ var becomeMethods = map[string]becomeMethod{
 		{"authentication required", wire.KindBecomePassword, "doas wants a password", hintDoas},
 		{"a tty is required", wire.KindBecomePassword, "doas wants a password", hintDoas},
 		{"operation not permitted", wire.KindBecomeDenied, "the user may not use doas", "allow it in doas.conf: permit nopass USER as root"},
+		{"doas is not enabled", wire.KindBecomeDenied, "doas is not set up", "write a doas.conf: permit nopass USER as root"},
 		{"not installed setuid", wire.KindBecomeDenied, "doas is not set up with its setuid bit", "install doas again"},
 		{"unknown user", wire.KindBecomeDenied, "the host has no user to become", "check ansible_become_user"},
 	}},
