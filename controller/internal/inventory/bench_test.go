@@ -43,6 +43,33 @@ func largeSite(t testing.TB) string {
 	return dir
 }
 
+// iniSite is the same site with its hosts in INI.
+func iniSite(t testing.TB) string {
+	t.Helper()
+	dir := largeSite(t)
+	var b strings.Builder
+	for region := range 10 {
+		fmt.Fprintf(&b, "[region%d:vars]\nregion=%d\n[region%d:children]\n", region, region, region)
+		for role := range 49 {
+			fmt.Fprintf(&b, "r%dg%d\n", region, role)
+		}
+		for role := range 49 {
+			fmt.Fprintf(&b, "[r%dg%d]\n", region, role)
+			for h := range 41 {
+				fmt.Fprintf(&b, "r%d-g%d-h%02d.example.com", region, role, h)
+				if h%10 == 0 {
+					fmt.Fprintf(&b, " ansible_host=10.%d.%d.%d rack=%d", region, role, h, h)
+				}
+				b.WriteByte('\n')
+			}
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "hosts.ini"), []byte(b.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 func writeGroupVars(t testing.TB, dir, name string) {
 	t.Helper()
 	var b strings.Builder
@@ -131,17 +158,23 @@ func BenchmarkAnsibleInventory(b *testing.B) {
 	if tool == "" {
 		b.Skip("ANSIBLE_INVENTORY names no ansible-inventory to compare with")
 	}
-	dir := largeSite(b)
+	dir := iniSite(b)
+	for _, source := range []string{"hosts.yaml", "hosts.ini"} {
+		b.Run(source, func(b *testing.B) { besideAnsible(b, tool, dir, source) })
+	}
+}
+
+func besideAnsible(b *testing.B, tool, dir, source string) {
 	var real, ours time.Duration
 	for b.Loop() {
-		cmd := exec.Command(tool, "-i", "hosts.yaml", "--list", "--output", os.DevNull)
+		cmd := exec.Command(tool, "-i", source, "--list", "--output", os.DevNull)
 		cmd.Dir = dir
 		if out, err := cmd.CombinedOutput(); err != nil {
 			b.Fatalf("%v: %s", err, out)
 		}
 		real += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 		before := cpuTime(b)
-		inv, err := Load(b.Context(), Options{Sources: []string{"hosts.yaml"}, Dir: dir})
+		inv, err := Load(b.Context(), Options{Sources: []string{source}, Dir: dir})
 		if err == nil {
 			_, err = inv.ListJSON(ListOptions{})
 		}
