@@ -232,6 +232,17 @@ func (b *Bundle) Lookup(name string) (File, bool) {
 	return b.manifest.Files[i], true
 }
 
+// Stamp changes when somebody writes to the bytes of a file where they lie, or
+// puts others in their place: what has the stamp that it had before Check is
+// what Check found good.
+func (b *Bundle) Stamp(name string) (release.Stamp, error) {
+	i, ok := b.index[name]
+	if !ok {
+		return release.Stamp{}, &fs.PathError{Op: "stamp", Path: name, Err: fs.ErrNotExist}
+	}
+	return b.store.stamp(i)
+}
+
 // Archives are the names of the Go archives in it.
 func (b *Bundle) Archives() []string {
 	var names []string

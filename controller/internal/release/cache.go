@@ -19,6 +19,7 @@ import (
 //	archives/<sha256>/inspection   what one pass over the archive found out
 //	archives/<sha256>/manifest     its tree manifest
 //	archives/<sha256>/zstd         its zstd form, and zstd.json about it
+//	archives/<sha256>/module.zip   the toolchain module, and module.zip.json about it
 //	archives/<sha256>/pgp-<…>      a signature that was found good
 //	index/<sha256 of the path>     which file was which archive
 //	downloads/<sha256 of the URL>/ archives from the inner network

@@ -158,7 +158,7 @@ func (a *Archive) pick(ctx context.Context, p *pick) error {
 	case !errors.Is(err, errAltered) && !errors.As(err, &bad):
 		return err
 	}
-	return &RefusedError{File: a.Path(), Reason: "the file was changed while gofleet ran", Hint: "run the same command again", cause: err}
+	return a.altered(err)
 }
 
 // errPicked ends the reading of an archive of which nothing more is needed.

@@ -85,7 +85,7 @@ func inspect(ctx context.Context, f Blob, size int64, name Name, tarCopy io.Writ
 	out := &copyTo{w: tarCopy}
 	var manifest tree.Manifest
 	if name.Zip {
-		manifest, in.broken = inspectZip(f, size, &in.Content)
+		manifest, in.broken = readZip(f, size, in.Content.visit)
 	} else {
 		manifest, in.broken = inspectTar(ahead, out, &in.Content)
 	}
@@ -132,8 +132,8 @@ func inspectTar(r io.Reader, out io.Writer, c *content) (tree.Manifest, error) {
 	return m, nil
 }
 
-// inspectZip brings a zip before the same strict reader, as a tar stream.
-func inspectZip(f io.ReaderAt, size int64, c *content) (tree.Manifest, error) {
+// readZip brings a zip before the same strict reader, as a tar stream.
+func readZip(f io.ReaderAt, size int64, visit func(tree.Entry, io.Reader) error) (tree.Manifest, error) {
 	z, err := zip.NewReader(f, size)
 	if err != nil {
 		return nil, wire.NewError(wire.KindArchiveCorrupt, fmt.Errorf("read archive: %w", err), "fetch the archive again")
@@ -148,7 +148,7 @@ func inspectZip(f io.ReaderAt, size int64, c *content) (tree.Manifest, error) {
 		r.Close()
 		<-done
 	}()
-	return tree.Read(r, tree.DefaultLimits(), c.visit)
+	return tree.Read(r, tree.DefaultLimits(), visit)
 }
 
 func zipAsTar(w io.Writer, z *zip.Reader) error {
