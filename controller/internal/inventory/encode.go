@@ -7,7 +7,8 @@ import (
 	"math/big"
 	"slices"
 	"strconv"
-	"strings"
+
+	"github.com/gofleet/gofleet/controller/internal/inventory/jinja"
 )
 
 // object is a JSON object whose values are what encoder.any knows.
@@ -165,26 +166,5 @@ func jsonFloat(f float64) string {
 	case math.IsInf(f, -1):
 		return "-Infinity"
 	}
-	return pythonFloat(f)
-}
-
-// pythonFloat is Python's repr of a float: the shortest digits that read back
-// the same, with an exponent below 1e-4 and from 1e16 on.
-func pythonFloat(f float64) string {
-	switch {
-	case math.IsNaN(f):
-		return "nan"
-	case math.IsInf(f, 1):
-		return "inf"
-	case math.IsInf(f, -1):
-		return "-inf"
-	}
-	if a := math.Abs(f); a != 0 && (a < 1e-4 || a >= 1e16) {
-		return strconv.FormatFloat(f, 'e', -1, 64)
-	}
-	s := strconv.FormatFloat(f, 'f', -1, 64)
-	if !strings.Contains(s, ".") {
-		s += ".0"
-	}
-	return s
+	return jinja.FloatText(f)
 }

@@ -7,6 +7,8 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+
+	"github.com/gofleet/gofleet/controller/internal/inventory/jinja"
 )
 
 // errNoLiteral is for an expression that Python would have to compute.
@@ -175,7 +177,7 @@ func sum(left, right any, minus bool) (any, error) {
 
 // pythonComplex is Python's str of a complex number.
 func pythonComplex(c complex128) string {
-	part := func(f float64) string { return strings.TrimSuffix(pythonFloat(f), ".0") }
+	part := func(f float64) string { return strings.TrimSuffix(jinja.FloatText(f), ".0") }
 	if real(c) == 0 && !math.Signbit(real(c)) {
 		return part(imag(c)) + "j"
 	}

@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"math/big"
 	"strings"
-	"unicode"
+
+	"github.com/gofleet/gofleet/controller/internal/inventory/jinja"
 )
 
 // pythonStr is Python's str of a value: strings as they are, everything else
@@ -67,42 +68,10 @@ func writeScalar(b *strings.Builder, data any) {
 	case int64, *big.Int, Vault:
 		fmt.Fprint(b, x)
 	case float64:
-		b.WriteString(pythonFloat(x))
+		b.WriteString(jinja.FloatText(x))
 	case timestamp:
 		b.WriteString(x.repr())
 	case string:
-		writeQuoted(b, x)
+		b.WriteString(jinja.Quote(x))
 	}
-}
-
-// writeQuoted is Python's repr of a string: single quotes unless only those
-// occur in it.
-func writeQuoted(b *strings.Builder, s string) {
-	quote := '\''
-	if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
-		quote = '"'
-	}
-	b.WriteRune(quote)
-	for _, r := range s {
-		switch {
-		case r == quote || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case r == '\n':
-			b.WriteString(`\n`)
-		case r == '\r':
-			b.WriteString(`\r`)
-		case r == '\t':
-			b.WriteString(`\t`)
-		case unicode.IsPrint(r):
-			b.WriteRune(r)
-		case r < 0x100:
-			fmt.Fprintf(b, `\x%02x`, r)
-		case r < 0x10000:
-			fmt.Fprintf(b, `\u%04x`, r)
-		default:
-			fmt.Fprintf(b, `\U%08x`, r)
-		}
-	}
-	b.WriteRune(quote)
 }

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/gofleet/gofleet/controller/internal/inventory/jinja"
 )
 
 // yamlWidth is the column behind which PyYAML breaks a line at a blank.
@@ -391,7 +393,7 @@ func yamlFloat(f float64) string {
 	case math.IsInf(f, -1):
 		return "-.inf"
 	}
-	s := pythonFloat(f)
+	s := jinja.FloatText(f)
 	if !strings.Contains(s, ".") {
 		s = strings.Replace(s, "e", ".0e", 1)
 	}

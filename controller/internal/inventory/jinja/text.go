@@ -66,9 +66,9 @@ func (w *writer) repr(v any) error {
 	case int64, *big.Int:
 		fmt.Fprint(&w.b, v)
 	case float64:
-		w.b.WriteString(floatText(v))
+		w.b.WriteString(FloatText(v))
 	case string:
-		quote(&w.b, v)
+		w.b.WriteString(Quote(v))
 	case *List:
 		return w.reprList(v)
 	case *function:
@@ -122,8 +122,9 @@ func (w *writer) reprDict(d *Dict) error {
 	return nil
 }
 
-// floatText is Python's repr of a float.
-func floatText(f float64) string {
+// FloatText is Python's repr of a float: the shortest digits that read back
+// the same, with an exponent below 1e-4 and from 1e16 on.
+func FloatText(f float64) string {
 	switch {
 	case math.IsNaN(f):
 		return "nan"
@@ -142,8 +143,10 @@ func floatText(f float64) string {
 	return s
 }
 
-// quote is Python's repr of a string.
-func quote(b *strings.Builder, s string) {
+// Quote is Python's repr of a string: single quotes unless only those occur in
+// it.
+func Quote(s string) string {
+	var b strings.Builder
 	q := '\''
 	if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
 		q = '"'
@@ -163,14 +166,15 @@ func quote(b *strings.Builder, s string) {
 		case unicode.IsPrint(c):
 			b.WriteRune(c)
 		case c < 0x100:
-			fmt.Fprintf(b, `\x%02x`, c)
+			fmt.Fprintf(&b, `\x%02x`, c)
 		case c < 0x10000:
-			fmt.Fprintf(b, `\u%04x`, c)
+			fmt.Fprintf(&b, `\u%04x`, c)
 		default:
-			fmt.Fprintf(b, `\U%08x`, c)
+			fmt.Fprintf(&b, `\U%08x`, c)
 		}
 	}
 	b.WriteRune(q)
+	return b.String()
 }
 
 func (w *writer) newline() {
@@ -207,7 +211,7 @@ func (w *writer) json(v any) error {
 	case bool:
 		w.b.WriteString(strconv.FormatBool(v))
 	case float64:
-		w.b.WriteString(strings.NewReplacer("nan", "NaN", "inf", "Infinity").Replace(floatText(v)))
+		w.b.WriteString(strings.NewReplacer("nan", "NaN", "inf", "Infinity").Replace(FloatText(v)))
 	case string:
 		w.jsonText(v)
 	case *List:
@@ -277,7 +281,7 @@ func jsonKey(k any) string {
 	case bool:
 		return strconv.FormatBool(k)
 	case float64:
-		return floatText(k)
+		return FloatText(k)
 	}
 	return fmt.Sprint(k)
 }
