@@ -7,8 +7,8 @@ import (
 )
 
 // dictFilters are those that take or give dictionaries.
-func dictFilters() map[string]filterFunc {
-	return map[string]filterFunc{
+func dictFilters() map[string]pluginFunc {
+	return map[string]pluginFunc{
 		"combine": combineFilter, "dict2items": dict2items, "items2dict": items2dict,
 		"items": itemsFilter, "dictsort": dictsort,
 	}

@@ -19,12 +19,10 @@ import (
 	"unicode"
 )
 
-type filterFunc = func(r *Run, v any, a *args) (any, error)
-
 func sortedNames(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }
 
 // textFilter makes a filter of a function of text without arguments.
-func textFilter(f func(string) string) filterFunc {
+func textFilter(f func(string) string) pluginFunc {
 	return func(r *Run, v any, a *args) (any, error) {
 		if _, err := a.take("the filter"); err != nil {
 			return nil, err
@@ -39,8 +37,8 @@ func textFilter(f func(string) string) filterFunc {
 }
 
 // allFilters are those of Jinja2 and ansible.builtin that gofleet has.
-func allFilters() map[string]filterFunc {
-	t := map[string]filterFunc{
+func allFilters() map[string]pluginFunc {
+	t := map[string]pluginFunc{
 		"upper": textFilter(upper), "lower": textFilter(strings.ToLower),
 		"capitalize": textFilter(capitalize), "title": textFilter(titleFilter),
 		"basename": textFilter(func(s string) string { return s[strings.LastIndexByte(s, '/')+1:] }),
@@ -607,7 +605,7 @@ func indentFilter(r *Run, v any, a *args) (any, error) {
 	return strings.Join(lines, "\n"), nil
 }
 
-func toJSON(indent int) filterFunc {
+func toJSON(indent int) pluginFunc {
 	return func(r *Run, v any, a *args) (any, error) {
 		in, err := a.take("to_json", "indent", "sort_keys", "ensure_ascii", "vault_to_text", "preprocess_unsafe")
 		if err != nil {

@@ -79,8 +79,7 @@ type Hooks struct {
 // Engine is the filters, tests and hooks that evaluations share.
 type Engine struct {
 	hooks   Hooks
-	filters map[string]filterFunc
-	tests   map[string]testFunc
+	plugins map[pluginKind]map[string]pluginFunc
 
 	mu      sync.Mutex
 	regexps map[string]*regexp.Regexp // compiled so far
@@ -108,7 +107,10 @@ func (e *Engine) compile(s string) (*regexp.Regexp, error) {
 
 // New makes an engine.
 func New(h Hooks) *Engine {
-	return &Engine{hooks: h, filters: allFilters(), tests: allTests()}
+	return &Engine{hooks: h, plugins: map[pluginKind]map[string]pluginFunc{
+		filterPlugin: allFilters(),
+		testPlugin:   allTests(),
+	}}
 }
 
 // Run begins an evaluation.

@@ -9,8 +9,8 @@ import (
 )
 
 // listFilters are those that take or give lists.
-func listFilters() map[string]filterFunc {
-	return map[string]filterFunc{
+func listFilters() map[string]pluginFunc {
+	return map[string]pluginFunc{
 		"length": lengthFilter, "list": listFilter, "first": firstFilter, "last": lastFilter,
 		"min": extreme(-1), "max": extreme(1), "sum": sumFilter, "sort": sortFilter, "reverse": reverseFilter,
 		"unique": uniqueFilter, "union": setFilter(func(a, b bool) bool { return true }),
@@ -112,7 +112,7 @@ func (r *Run) folded(v any, caseCounts bool) (any, error) {
 	return v, err
 }
 
-func extreme(sign int) filterFunc {
+func extreme(sign int) pluginFunc {
 	return func(r *Run, v any, a *args) (any, error) {
 		in, err := a.take("min and max", "case_sensitive", "attribute")
 		if err != nil {
@@ -349,7 +349,7 @@ func uniqueFilter(r *Run, v any, a *args) (any, error) {
 
 // setFilter keeps what keep says of being in the first and in the second, in
 // the order of the first and then of the second.
-func setFilter(keep func(a, b bool) bool) filterFunc {
+func setFilter(keep func(a, b bool) bool) pluginFunc {
 	return func(r *Run, v any, a *args) (any, error) {
 		in, err := a.take("the filter", "b!")
 		if err != nil {
@@ -459,7 +459,7 @@ func mapFilter(r *Run, v any, a *args) (any, error) {
 		if item, err = r.Force(item); err != nil {
 			return nil, err
 		}
-		if out[i], err = r.filter(bareName(word), item, &args{a.pos[1:], a.named}); err != nil {
+		if out[i], err = r.apply(filterPlugin, bareName(word), item, &args{a.pos[1:], a.named}); err != nil {
 			return nil, err
 		}
 	}
@@ -471,7 +471,7 @@ func bareName(word string) string {
 }
 
 // pickFilter is select, reject, selectattr and rejectattr.
-func pickFilter(attr, keep bool) filterFunc {
+func pickFilter(attr, keep bool) pluginFunc {
 	return func(r *Run, v any, a *args) (any, error) {
 		items, err := r.iterate(v)
 		if err != nil {
@@ -512,7 +512,7 @@ func (r *Run) passes(x any, pos []any, named map[string]any) (bool, error) {
 	if !ok {
 		return false, fmt.Errorf("a test is named by text, not %s", typeName(pos[0]))
 	}
-	v, err := r.test(bareName(word), x, &args{pos[1:], named})
+	v, err := r.apply(testPlugin, bareName(word), x, &args{pos[1:], named})
 	if err != nil {
 		return false, err
 	}

@@ -467,7 +467,7 @@ func (p *parser) filters(e expr) (expr, error) {
 			if err != nil {
 				return nil, err
 			}
-			f := &filter{of: e, name: word}
+			f := &plugged{kind: filterPlugin, of: e, name: word}
 			if p.accept(tokOp, "(") {
 				if err := p.arguments(&f.args); err != nil {
 					return nil, err
@@ -498,7 +498,7 @@ func (p *parser) test(e expr) (expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &test{of: e, name: word}
+	t := &plugged{kind: testPlugin, of: e, name: word}
 	switch next := p.peek(); {
 	case p.accept(tokOp, "("):
 		err = p.arguments(&t.args)

@@ -8,15 +8,13 @@ import (
 	"strings"
 )
 
-type testFunc = func(r *Run, v any, a *args) (any, error)
-
 // typeTest makes a test of a value's type.
-func typeTest(f func(v any) bool) testFunc {
+func typeTest(f func(v any) bool) pluginFunc {
 	return func(_ *Run, v any, _ *args) (any, error) { return f(v), nil }
 }
 
 // comparing makes a test of an operator.
-func comparing(op string) testFunc {
+func comparing(op string) pluginFunc {
 	return func(r *Run, v any, a *args) (any, error) {
 		in, err := a.take("the test", "other!")
 		if err != nil {
@@ -39,8 +37,8 @@ func isMapping(v any) bool {
 }
 
 // allTests are those of Jinja2 and ansible.builtin that gofleet has.
-func allTests() map[string]testFunc {
-	t := map[string]testFunc{
+func allTests() map[string]pluginFunc {
+	t := map[string]pluginFunc{
 		"defined":   typeTest(func(v any) bool { _, no := v.(*Undefined); return !no }),
 		"undefined": typeTest(func(v any) bool { _, yes := v.(*Undefined); return yes }),
 		"none":      typeTest(func(v any) bool { return v == nil }),
@@ -103,7 +101,7 @@ func allTests() map[string]testFunc {
 	return t
 }
 
-func divisible(by, rest int64) testFunc {
+func divisible(by, rest int64) pluginFunc {
 	return func(r *Run, v any, _ *args) (any, error) {
 		m, err := r.arithmetic("%", v, by)
 		if err != nil {
@@ -126,7 +124,7 @@ func divisibleBy(r *Run, v any, a *args) (any, error) {
 }
 
 // matching is the tests match and search.
-func matching(begin string) testFunc {
+func matching(begin string) pluginFunc {
 	return func(r *Run, v any, a *args) (any, error) {
 		in, err := a.take("the test", "pattern!", "ignorecase", "multiline")
 		if err != nil {
@@ -183,7 +181,7 @@ func regexTest(r *Run, v any, a *args) (any, error) {
 	return r.matches(v, begin, p, in[1], in[2])
 }
 
-func subset(super bool) testFunc {
+func subset(super bool) pluginFunc {
 	return func(r *Run, v any, a *args) (any, error) {
 		in, err := a.take("subset and superset", "b!")
 		if err != nil {
@@ -210,7 +208,7 @@ func subset(super bool) testFunc {
 	}
 }
 
-func quantified(all bool) testFunc {
+func quantified(all bool) pluginFunc {
 	return func(r *Run, v any, _ *args) (any, error) {
 		items, err := r.iterate(v)
 		if err != nil {
