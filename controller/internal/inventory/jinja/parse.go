@@ -348,11 +348,10 @@ func (p *parser) postfix(e expr) (expr, error) {
 				return nil, err
 			}
 		case p.accept(tokOp, "("):
-			c := &call{of: e}
-			if err := p.arguments(&c.args); err != nil {
+			var err error
+			if e, err = p.call(e); err != nil {
 				return nil, err
 			}
-			e = c
 		default:
 			return e, nil
 		}
@@ -388,6 +387,12 @@ func (p *parser) subscript(of expr) (expr, error) {
 		return nil, p.errorf("an index is missing before %s", p.peek())
 	}
 	return &subscript{of: of, key: parts[0]}, nil
+}
+
+// call reads what follows ( behind what is called.
+func (p *parser) call(of expr) (expr, error) {
+	c := &call{of: of}
+	return c, p.arguments(&c.args)
 }
 
 // arguments reads what follows ( in a call.
@@ -480,11 +485,10 @@ func (p *parser) filters(e expr) (expr, error) {
 				return nil, err
 			}
 		case p.accept(tokOp, "("):
-			c := &call{of: e}
-			if err := p.arguments(&c.args); err != nil {
+			var err error
+			if e, err = p.call(e); err != nil {
 				return nil, err
 			}
-			e = c
 		default:
 			return e, nil
 		}
