@@ -68,29 +68,14 @@ func (a *Archive) Difference(ctx context.Context, lacks [][2]int) (*Transfer, er
 		return nil, err
 	}
 	name := differenceName(m, files)
-	if t, err := openForm(a.cache, a.in.SHA256, name); err == nil {
+	return a.form(ctx, name, func() (*Transfer, error) {
+		t, err := a.makeDifference(ctx, m, files, name)
+		if err != nil {
+			return nil, fmt.Errorf("take %d files out of %s: %w", len(files), a.Name(), err)
+		}
+		a.cache.pruneDifferences(a.in.SHA256)
 		return t, nil
-	}
-	dir, err := a.cache.sub("archives", a.in.SHA256)
-	if err != nil {
-		return nil, err
-	}
-	// One at a time, in this process and others: what many hosts lack is made
-	// for the first of them.
-	unlock, err := lock(ctx, filepath.Join(dir, "lock"))
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	if t, err := openForm(a.cache, a.in.SHA256, name); err == nil {
-		return t, nil
-	}
-	t, err := a.makeDifference(ctx, m, files, name)
-	if err != nil {
-		return nil, fmt.Errorf("take %d files out of %s: %w", len(files), a.Name(), err)
-	}
-	a.cache.pruneDifferences(a.in.SHA256)
-	return t, nil
+	})
 }
 
 const differencePrefix = "difference-"

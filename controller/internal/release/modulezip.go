@@ -52,37 +52,22 @@ func (a *Archive) ModuleZip(ctx context.Context) (*ModuleZip, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the module of %s: %w", a.Name(), err)
 	}
-	if t, err := openForm(a.cache, a.in.SHA256, moduleZipName); err == nil {
-		return newModuleZip(t, h1, false), nil
-	}
-	dir, err := a.cache.sub("archives", a.in.SHA256)
+	made := false
+	t, err := a.form(ctx, moduleZipName, func() (*Transfer, error) {
+		if err := a.makeModuleZip(ctx); err != nil {
+			return nil, fmt.Errorf("make the module of %s: %w", a.Name(), err)
+		}
+		made = true
+		return openForm(a.cache, a.in.SHA256, moduleZipName)
+	})
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := lock(ctx, filepath.Join(dir, "lock"))
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	if t, err := openForm(a.cache, a.in.SHA256, moduleZipName); err == nil {
-		return newModuleZip(t, h1, false), nil
-	}
-	if err := a.makeModuleZip(ctx, filepath.Join(dir, moduleZipName)); err != nil {
-		return nil, fmt.Errorf("make the module of %s: %w", a.Name(), err)
-	}
-	t, err := openForm(a.cache, a.in.SHA256, moduleZipName)
-	if err != nil {
-		return nil, err
-	}
-	return newModuleZip(t, h1, true), nil
+	return &ModuleZip{ReaderAt: t.ReaderAt, H1: h1, SHA256: t.SHA256, Size: t.Size, Made: made, file: t.file}, nil
 }
 
-func newModuleZip(t *Transfer, h1 string, made bool) *ModuleZip {
-	return &ModuleZip{ReaderAt: t.ReaderAt, H1: h1, SHA256: t.SHA256, Size: t.Size, Made: made, file: t.file}
-}
-
-// makeModuleZip leaves the zip at path, and its description beside it.
-func (a *Archive) makeModuleZip(ctx context.Context, path string) error {
+// makeModuleZip leaves the zip in the cache, and its description beside it.
+func (a *Archive) makeModuleZip(ctx context.Context) error {
 	dir, err := a.cache.sub("new")
 	if err != nil {
 		return err
@@ -105,6 +90,7 @@ func (a *Archive) makeModuleZip(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
+	path := filepath.Join(a.cache.entry(a.in.SHA256), moduleZipName)
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}

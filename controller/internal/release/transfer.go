@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"path/filepath"
 
 	"github.com/gofleet/gofleet/agent/wire"
 )
@@ -111,29 +110,19 @@ func (a *Archive) begin(ctx context.Context, progress func(done, total int64)) *
 // makeZstd converts the archive and proves on the way that it is still the
 // one that was verified.
 func (a *Archive) makeZstd(ctx context.Context, progress func(done, total int64)) (*Transfer, error) {
-	dir, err := a.cache.sub("archives", a.in.SHA256)
-	if err != nil {
-		return nil, err
-	}
-	unlock, err := lock(ctx, filepath.Join(dir, "lock"))
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	if made, err := openZstd(a.cache, a.in.SHA256); err == nil { // another controller was faster
-		return made, nil
-	}
-	out, err := newZstdFile(a.cache)
-	if err != nil {
-		return nil, err
-	}
-	defer out.discard()
-	in, err := inspect(ctx, a.file, a.in.Size, a.name, out.enc, progress)
-	if err != nil {
-		return nil, err
-	}
-	if in.SHA256 != a.in.SHA256 || in.broken != nil {
-		return nil, &RefusedError{File: a.Path(), SHA256: in.SHA256, Reason: "the file was changed while gofleet ran", Hint: "run the same command again"}
-	}
-	return out.publish(a.cache, a.in.SHA256)
+	return a.form(ctx, zstdName, func() (*Transfer, error) {
+		out, err := newZstdFile(a.cache)
+		if err != nil {
+			return nil, err
+		}
+		defer out.discard()
+		in, err := inspect(ctx, a.file, a.in.Size, a.name, out.enc, progress)
+		if err != nil {
+			return nil, err
+		}
+		if in.SHA256 != a.in.SHA256 || in.broken != nil {
+			return nil, &RefusedError{File: a.Path(), SHA256: in.SHA256, Reason: "the file was changed while gofleet ran", Hint: "run the same command again"}
+		}
+		return out.publish(a.cache, a.in.SHA256)
+	})
 }

@@ -1,6 +1,7 @@
 package release
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -52,6 +53,28 @@ func openForm(c cache, archive, name string) (*Transfer, error) {
 		_ = writeSealed(path+".json", form) // only spares work
 	}
 	return &Transfer{form.Transfer, f, f}, nil
+}
+
+// form gives what the cache has of that name, made from the archive. If there
+// is none, make makes it: one at a time, in this process and others, so that
+// what many hosts need is made for the first of them.
+func (a *Archive) form(ctx context.Context, name string, make func() (*Transfer, error)) (*Transfer, error) {
+	if t, err := openForm(a.cache, a.in.SHA256, name); err == nil {
+		return t, nil
+	}
+	dir, err := a.cache.sub("archives", a.in.SHA256)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := lock(ctx, filepath.Join(dir, "lock"))
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if t, err := openForm(a.cache, a.in.SHA256, name); err == nil { // another was faster
+		return t, nil
+	}
+	return make()
 }
 
 // zstdFile is a zstd stream in the making. A nil one is none.

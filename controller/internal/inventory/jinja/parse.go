@@ -460,7 +460,7 @@ func (p *parser) dotted() (string, error) {
 		}
 		word += "." + t.text
 	}
-	return strings.TrimPrefix(strings.TrimPrefix(word, "ansible.builtin."), "ansible.legacy."), nil
+	return bareName(word), nil
 }
 
 // filters reads | filters, is tests and calls.
