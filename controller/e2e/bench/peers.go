@@ -100,24 +100,26 @@ func (b *bench) prepare(ctx context.Context) (err error) {
 }
 
 // measure takes a peer through an installation on fresh hosts and a second run.
-func (b *bench) measure(ctx context.Context, p *peer, t *table) (err error) {
-	c := lab.Config{Name: "bench", UpperDir: b.disk, Ephemeral: true}
-	for range b.hosts {
-		c.Hosts = append(c.Hosts, lab.HostConfig{})
-	}
-	l, err := lab.Up(ctx, c)
+func (b *bench) measure(ctx context.Context, p *peer, t *table) error {
+	return b.withHosts(ctx, b.hosts, func(l *lab.Lab) error {
+		if err := timed(ctx, l, p, t, install, p.install); err != nil {
+			return err
+		}
+		return timed(ctx, l, p, t, idle, p.idle)
+	})
+}
+
+// withHosts calls f with a lab of n fresh hosts, which are gone behind it.
+func (b *bench) withHosts(ctx context.Context, n int, f func(*lab.Lab) error) error {
+	l, err := lab.Up(ctx, lab.Config{Name: "bench", UpperDir: b.disk, Ephemeral: true, Hosts: make([]lab.HostConfig, n)})
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if downErr := l.Down(context.WithoutCancel(ctx)); err == nil {
-			err = downErr
-		}
-	}()
-	if err := timed(ctx, l, p, t, install, p.install); err != nil {
-		return err
+	err = f(l)
+	if downErr := l.Down(context.WithoutCancel(ctx)); err == nil {
+		err = downErr
 	}
-	return timed(ctx, l, p, t, idle, p.idle)
+	return err
 }
 
 func timed(ctx context.Context, l *lab.Lab, p *peer, t *table, j job, do func(context.Context, *lab.Lab) error) error {
@@ -145,15 +147,16 @@ func run(cmd *exec.Cmd) error {
 // warm verifies the archive and makes its zstd form, before anything is timed.
 func (b *bench) warm(ctx context.Context) error {
 	begun := time.Now()
-	l, err := lab.Up(ctx, lab.Config{Name: "bench", Ephemeral: true, Hosts: []lab.HostConfig{{}}})
+	err := b.withHosts(ctx, 1, func(l *lab.Lab) error {
+		for _, encoding := range []string{"gzip", "zstd"} {
+			if err := b.apply(encoding)(ctx, l); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		return err
-	}
-	defer l.Down(context.WithoutCancel(ctx))
-	for _, encoding := range []string{"gzip", "zstd"} {
-		if err := b.apply(encoding)(ctx, l); err != nil {
-			return err
-		}
 	}
 	fmt.Printf("verifying the archive and making its zstd form, once: %.1f s with one host\n", time.Since(begun).Seconds())
 	return nil

@@ -59,38 +59,27 @@ func (b *bench) upgrade(ctx context.Context) error {
 	return tw.Flush()
 }
 
-func (b *bench) upgradeOnce(ctx context.Context, w *way, counts bool) (err error) {
-	c := lab.Config{Name: "bench", UpperDir: b.disk, Ephemeral: true}
-	for range b.hosts {
-		c.Hosts = append(c.Hosts, lab.HostConfig{})
-	}
-	l, err := lab.Up(ctx, c)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if downErr := l.Down(context.WithoutCancel(ctx)); err == nil {
-			err = downErr
+func (b *bench) upgradeOnce(ctx context.Context, w *way, counts bool) error {
+	return b.withHosts(ctx, b.hosts, func(l *lab.Lab) error {
+		if err := b.applyRelease(ctx, l, b.from); err != nil {
+			return err
 		}
-	}()
-	if err := b.applyRelease(ctx, l, b.from); err != nil {
+		before, err := received(ctx, l)
+		if err != nil {
+			return err
+		}
+		begun := time.Now()
+		if err := b.applyRelease(ctx, l, b.archive, w.options...); err != nil {
+			return err
+		}
+		took := time.Since(begun)
+		after, err := received(ctx, l)
+		if err == nil && counts {
+			w.seconds = append(w.seconds, took)
+			w.bytes = append(w.bytes, (after-before)/int64(b.hosts))
+		}
 		return err
-	}
-	before, err := received(ctx, l)
-	if err != nil {
-		return err
-	}
-	begun := time.Now()
-	if err := b.applyRelease(ctx, l, b.archive, w.options...); err != nil {
-		return err
-	}
-	took := time.Since(begun)
-	after, err := received(ctx, l)
-	if err == nil && counts {
-		w.seconds = append(w.seconds, took)
-		w.bytes = append(w.bytes, (after-before)/int64(b.hosts))
-	}
-	return err
+	})
 }
 
 // applyRelease installs the release that a file holds.

@@ -13,16 +13,12 @@ import (
 func (b *bench) verification(ctx context.Context) error {
 	took := map[string]time.Duration{}
 	for _, level := range []string{"quick", "build"} {
-		l, err := lab.Up(ctx, lab.Config{Name: "bench", Ephemeral: true, Hosts: []lab.HostConfig{{}}})
-		if err != nil {
+		err := b.withHosts(ctx, 1, func(l *lab.Lab) error {
+			begun := time.Now()
+			err := b.apply("zstd", "-e", fmt.Sprintf(`{"gofleet_verify": {"level": %q}}`, level))(ctx, l)
+			took[level] = time.Since(begun)
 			return err
-		}
-		begun := time.Now()
-		err = b.apply("zstd", "-e", fmt.Sprintf(`{"gofleet_verify": {"level": %q}}`, level))(ctx, l)
-		took[level] = time.Since(begun)
-		if downErr := l.Down(context.WithoutCancel(ctx)); err == nil {
-			err = downErr
-		}
+		})
 		if err != nil {
 			return fmt.Errorf("verification %s: %w", level, err)
 		}
