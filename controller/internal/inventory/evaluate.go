@@ -191,14 +191,7 @@ func (h *Host) Secret(name string) bool {
 // Written is Raw for what has no template on the way to it: the text of a
 // value that was evaluated says nothing about the value.
 func (h *Host) Written(path ...string) string {
-	if len(path) == 0 {
-		return ""
-	}
-	v, ok := h.variable(path[0])
-	if !ok {
-		return ""
-	}
-	last, _, ok := v.val.descend(v.line, path[1:])
+	last, _, ok := h.find(path)
 	if !ok || last.kind == scalarKind && jinja.IsTemplate(last.raw) && !last.unsafe {
 		return ""
 	}

@@ -3,8 +3,6 @@ package inventory
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -244,60 +242,26 @@ func (g *iniGenerator) quoted() string {
 	return s
 }
 
-func iniRounds() (rounds int, seed uint64) {
-	rounds, seed = 60, rand.Uint64()
-	if n, err := strconv.Atoi(os.Getenv("INVENTORY_ROUNDS")); err == nil {
-		rounds = n
-	}
-	if s, err := strconv.ParseUint(os.Getenv("INVENTORY_SEED"), 10, 64); err == nil {
-		seed = s
-	}
-	return rounds, seed
-}
-
 // TestRandomINI asks both tools about random INI inventories.
 func TestRandomINI(t *testing.T) {
 	a := startAnsible(t)
-	rounds, seed := iniRounds()
-	refused := 0
-	for round := range rounds {
-		s := seed + uint64(round)
+	rounds, seed := randomRounds()
+	compareRandom(t, a, rounds, seed, func(s uint64) (invocation, map[string]string) {
 		g := &iniGenerator{generator: generator{Rand: rand.New(rand.NewPCG(s, 1))}, dialect: a.dialect}
 		files := map[string]string{"hosts.ini": g.source(), "more": g.source()}
-		dir := corpusCase{files: files}.write(t)
 		in := invocation{verb: pick(&g.generator, "list", "list", "vars", "export", "graph", "yaml", "host"), sources: []string{"hosts.ini", "more"}[:1+g.IntN(2)]}
 		if in.verb == "host" {
 			in.arg = "h1"
 		}
-		want := in.real(t, a, dir)
-		got, err := in.ours(t, dir, a.dialect)
-		failed := strings.Contains(want.Stderr, "Failed to parse") || want.RC != 0
-		switch {
-		case failed && err != nil:
-			refused++
-			t.Log(err)
-		case failed != (err != nil):
-			t.Errorf("seed %d, %v: the real tool fails: %v, ours: %v\n%s", s, in, failed, err, want.Stderr)
-		case got != want.Stdout:
-			t.Errorf("seed %d, %v: %s", s, in, firstDifference(got, want.Stdout))
-		}
-		if t.Failed() {
-			keep := filepath.Join(os.TempDir(), fmt.Sprintf("gofleet-inventory-%d", s))
-			_ = os.CopyFS(keep, os.DirFS(dir))
-			t.Fatalf("the files are kept in %s", keep)
-		}
-	}
-	if refused > rounds/2 {
-		t.Errorf("%d of %d random inventories are bad: the generator proves little", refused, rounds)
-	}
-	t.Logf("%d rounds from seed %d, %d refused by both", rounds, seed, refused)
+		return in, files
+	})
 }
 
 // TestRandomLiterals asks both tools what hundreds of random literals mean,
 // and then for each that is an error here whether it is one there.
 func TestRandomLiterals(t *testing.T) {
 	a := startAnsible(t)
-	rounds, seed := iniRounds()
+	rounds, seed := randomRounds()
 	g := &iniGenerator{generator: generator{Rand: rand.New(rand.NewPCG(seed, 2))}, dialect: a.dialect}
 	in := invocation{verb: "list", sources: []string{"hosts.ini"}}
 	for round := range min(rounds, 1+rounds/10) {

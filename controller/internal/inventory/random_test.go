@@ -167,28 +167,43 @@ func (g *generator) pattern() string {
 	return b.String()
 }
 
-// TestRandom asks both tools about random inventories.
-func TestRandom(t *testing.T) {
-	a := startAnsible(t)
-	rounds := 60
+// randomRounds are how many rounds tests with random input take, from which
+// seed: INVENTORY_ROUNDS and INVENTORY_SEED, if they are set.
+func randomRounds() (rounds int, seed uint64) {
+	rounds, seed = 60, rand.Uint64()
 	if n, err := strconv.Atoi(os.Getenv("INVENTORY_ROUNDS")); err == nil {
 		rounds = n
 	}
-	seed := rand.Uint64()
 	if s, err := strconv.ParseUint(os.Getenv("INVENTORY_SEED"), 10, 64); err == nil {
 		seed = s
 	}
-	refused := 0
-	for round := range rounds {
-		s := seed + uint64(round)
+	return rounds, seed
+}
+
+// TestRandom asks both tools about random inventories.
+func TestRandom(t *testing.T) {
+	a := startAnsible(t)
+	rounds, seed := randomRounds()
+	compareRandom(t, a, rounds, seed, func(s uint64) (invocation, map[string]string) {
 		g := &generator{Rand: rand.New(rand.NewPCG(s, 0))}
 		sources := g.inventory()
-		dir := corpusCase{files: g.files}.write(t)
-		verb := pick(g, "list", "list", "vars", "export")
-		in := invocation{verb: verb, sources: sources}
+		in := invocation{verb: pick(g, "list", "list", "vars", "export"), sources: sources}
 		if g.IntN(4) == 0 {
 			in = invocation{verb: "hosts", arg: g.pattern(), sources: sources}
 		}
+		return in, g.files
+	})
+}
+
+// compareRandom asks both tools what they make of the files that make makes of
+// each seed. The first on which they differ are kept.
+func compareRandom(t *testing.T, a *ansible, rounds int, seed uint64, make func(seed uint64) (invocation, map[string]string)) {
+	t.Helper()
+	refused := 0
+	for round := range rounds {
+		s := seed + uint64(round)
+		in, files := make(s)
+		dir := corpusCase{files: files}.write(t)
 		want := in.real(t, a, dir)
 		got, err := in.ours(t, dir, a.dialect)
 		failed := strings.Contains(want.Stderr, "Failed to parse") || want.RC != 0

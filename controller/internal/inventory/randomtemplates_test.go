@@ -3,7 +3,6 @@ package inventory
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"reflect"
 	"strconv"
 	"strings"
@@ -85,14 +84,8 @@ func TestRandomTemplates(t *testing.T) {
 		t.Log("nothing to compare: templates are like ansible-core 2.19 and later")
 		return
 	}
-	rounds := 10
-	if n, err := strconv.Atoi(os.Getenv("INVENTORY_ROUNDS")); err == nil {
-		rounds = max(n/4, 1) // each takes seconds of the real tool
-	}
-	seed := rand.Uint64()
-	if s, err := strconv.ParseUint(os.Getenv("INVENTORY_SEED"), 10, 64); err == nil {
-		seed = s
-	}
+	rounds, seed := randomRounds()
+	rounds = max(rounds/6, 1) // each takes seconds of the real tool
 	values := 0
 	for round := range rounds {
 		g := &generator{Rand: rand.New(rand.NewPCG(seed+uint64(round), 1))}

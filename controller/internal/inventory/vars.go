@@ -192,28 +192,17 @@ func (h *Host) all() map[string]variable {
 // leads nowhere it is that of the nearest parent, and of the host itself for
 // an unknown variable.
 func (h *Host) Origin(path ...string) Position {
-	if len(path) == 0 {
+	last, line, _ := h.find(path)
+	if last == nil {
 		return h.at
 	}
-	v, ok := h.variable(path[0])
-	if !ok {
-		return h.at
-	}
-	last, line, _ := v.val.descend(v.line, path[1:])
 	return last.doc.at(line)
 }
 
 // Raw is a scalar as it was written, 1.20 and not 1.2; "" for what is no
 // scalar, is a vault value or is not there.
 func (h *Host) Raw(path ...string) string {
-	if len(path) == 0 {
-		return ""
-	}
-	v, ok := h.variable(path[0])
-	if !ok {
-		return ""
-	}
-	last, _, ok := v.val.descend(v.line, path[1:])
+	last, _, ok := h.find(path)
 	if !ok {
 		return ""
 	}
@@ -223,13 +212,19 @@ func (h *Host) Raw(path ...string) string {
 // Unsafe says whether the value is written !unsafe: its {{ is text and no
 // template.
 func (h *Host) Unsafe(path ...string) bool {
+	last, _, ok := h.find(path)
+	return ok && last.unsafe
+}
+
+// find follows a path of a variable and of keys and indices inside its value,
+// as value.descend does. The value is nil where there is no such variable.
+func (h *Host) find(path []string) (last *value, line int, ok bool) {
 	if len(path) == 0 {
-		return false
+		return nil, 0, false
 	}
 	v, ok := h.variable(path[0])
 	if !ok {
-		return false
+		return nil, 0, false
 	}
-	last, _, ok := v.val.descend(v.line, path[1:])
-	return ok && last.unsafe
+	return v.val.descend(v.line, path[1:])
 }
