@@ -84,48 +84,19 @@ func TestFind(t *testing.T) {
 
 // TestSettings reads everything, from the file and from the environment.
 func TestSettings(t *testing.T) {
-	o := place(t, map[string]string{"work/cfg/ansible.cfg": `# comment
-[DEFAULT]
-forks = 7
-[defaults]
-inventory = hosts, $SITE/more,~/mine , {{CWD}}/here   ; the sources
-remote_user: "admin"
-remote_port = 2222
-private_key_file=keys/id
-timeout = 20
-Host_Key_Checking = False
-vault_password_file = .vault
-vault_identity_list = dev@prompt, prod@~/.prod
-inventory_ignore_extensions = .old
-hash_behaviour = merge
-gathering = smart
-[inventory]
-ignore_patterns = ^x,
-	y$
-enable_plugins = ini, yaml
-[privilege_escalation]
-become = yes
-become_method=su
-become_user = app
-become_ask_pass = On
-[ssh_connection]
-ssh_args = -o ControlMaster=auto
-  -o ControlPersist=60s
-ssh_common_args = '-J bastion'
-retries = 3
-pipelining = True
-`}, "ANSIBLE_CONFIG=cfg", "SITE=/srv")
+	o := place(t, map[string]string{"work/cfg/ansible.cfg": everything}, "ANSIBLE_CONFIG=cfg", "SITE=/srv")
 	s := mustLoad(t, o)
 	cfg := filepath.Join(o.Dir, "cfg")
 	want := Settings{
 		File:      cfg + "/ansible.cfg",
-		Warnings:  []string{"cfg/ansible.cfg:14: hash_behaviour is not supported: dictionaries replace each other"},
-		Inventory: []string{cfg + "/hosts", "/srv/more", o.Home + "/mine", o.Dir + "/here"},
-		Plugins:   []string{"ini", "yaml"}, IgnoreExtensions: []string{".old"}, IgnorePatterns: []string{"^x", "y$"},
+		Warnings:  []string{"cfg/ansible.cfg:18: hash_behaviour is not supported: dictionaries replace each other"},
+		Inventory: []string{cfg + "/hosts", "/srv/more", o.Home + "/mine", o.Dir + "/here"}, SafeGroupNames: true,
+		Plugins: []string{"ini", "yaml"}, IgnoreExtensions: []string{".old", "~"}, IgnorePatterns: []string{"^x", "y$"},
 		RemoteUser: "admin", RemotePort: 2222, PrivateKeyFile: cfg + "/keys/id", Forks: 7, Timeout: 20 * time.Second, AcceptHostKeys: true,
-		VaultPasswordFile: cfg + "/.vault", VaultIdentityList: []string{"dev@prompt", "prod@~/.prod"},
-		Become: true, BecomeMethod: "su", BecomeUser: "app", BecomeAskPass: true,
-		SSHArgs: "-o ControlMaster=auto\n-o ControlPersist=60s", SSHCommonArgs: "-J bastion", SSHRetries: 3,
+		VaultPasswordFile: cfg + "/.vault", VaultIdentity: "prod", VaultIdentityList: []string{"dev@prompt", "prod@~/.prod", "q@x"}, AskVaultPass: true,
+		Become: true, BecomeMethod: "su", BecomeUser: "app", BecomeExe: "/opt/my su", BecomeFlags: "-H -S",
+		BecomeAskPass: true, BecomePasswordFile: "/srv/become",
+		SSHArgs: "-o ControlMaster=auto\n-o ControlPersist=60s\n\n-o X=y", SSHCommonArgs: "-J bastion", SSHExtraArgs: `-o A="b c" # kept`, SSHRetries: 3,
 	}
 	if got := s.Origin("forks"); got != "cfg/ansible.cfg:3" {
 		t.Errorf("forks come from %s", got)

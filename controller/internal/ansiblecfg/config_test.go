@@ -81,14 +81,8 @@ func dump(t *testing.T, tool string, o Options) map[string]dumped {
 	return out
 }
 
-// TestAnsibleConfig compares what is read with what ansible-config reads.
-func TestAnsibleConfig(t *testing.T) {
-	tool := os.Getenv("ANSIBLE_INVENTORY")
-	if tool == "" {
-		t.Skip("ANSIBLE_INVENTORY names no ansible-inventory, beside which ansible-config is")
-	}
-	tool = filepath.Join(filepath.Dir(tool), "ansible-config")
-	everything := `; all that means something
+// everything is all that means something, and what gofleet does otherwise.
+const everything = `# comment
 [DEFAULT]
 forks = 7
 [defaults]
@@ -105,6 +99,8 @@ ask_vault_pass = 1
 become_password_file = ${SITE}/become
 force_valid_group_names = silently
 inventory_ignore_extensions = .old, "~"
+hash_behaviour = merge
+gathering = smart
 [inventory]
 ignore_patterns = ^x,
 	y$
@@ -124,7 +120,16 @@ ssh_args = -o ControlMaster=auto
 ssh_common_args = '-J bastion'
 ssh_extra_args = -o A="b c" # kept
 retries = 3
+pipelining = True
 `
+
+// TestAnsibleConfig compares what is read with what ansible-config reads.
+func TestAnsibleConfig(t *testing.T) {
+	tool := os.Getenv("ANSIBLE_INVENTORY")
+	if tool == "" {
+		t.Skip("ANSIBLE_INVENTORY names no ansible-inventory, beside which ansible-config is")
+	}
+	tool = filepath.Join(filepath.Dir(tool), "ansible-config")
 	tests := []struct {
 		name  string
 		files map[string]string
