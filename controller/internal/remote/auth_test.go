@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -56,6 +55,12 @@ func agentWith(t *testing.T, files ...string) string {
 			t.Fatal(err)
 		}
 	}
+	return serveAgent(t, keyring)
+}
+
+// serveAgent listens as ssh-agent does.
+func serveAgent(t *testing.T, a agent.Agent) string {
+	t.Helper()
 	socket := filepath.Join(t.TempDir(), "agent")
 	l, err := net.Listen("unix", socket)
 	if err != nil {
@@ -68,7 +73,7 @@ func agentWith(t *testing.T, files ...string) string {
 			if err != nil {
 				return
 			}
-			go agent.ServeAgent(keyring, c)
+			go agent.ServeAgent(a, c)
 		}
 	}()
 	return socket
@@ -228,20 +233,9 @@ func TestPassphraseOnceForAll(t *testing.T) {
 		asked.Add(1)
 		return []byte("open sesame"), nil
 	}
-	var wg sync.WaitGroup
-	for range hosts {
-		wg.Go(func() {
-			target := s.target("guest")
-			target.KeyFiles = []string{file}
-			c, err := d.Dial(testContext(t), target)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			c.Close()
-		})
-	}
-	wg.Wait()
+	target := s.target("guest")
+	target.KeyFiles = []string{file}
+	dialAtOnce(t, d, target, hosts)
 	if asked.Load() != 1 {
 		t.Errorf("asked %d times", asked.Load())
 	}
@@ -259,20 +253,9 @@ func TestPassphrasePausesTheClock(t *testing.T) {
 		return []byte("open sesame"), nil
 	}
 	file := encryptedKey(t, "ed25519", "open sesame")
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			target := s.target("guest")
-			target.KeyFiles = []string{file}
-			c, err := d.Dial(testContext(t), target)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			c.Close()
-		})
-	}
-	wg.Wait()
+	target := s.target("guest")
+	target.KeyFiles = []string{file}
+	dialAtOnce(t, d, target, 4)
 }
 
 func TestUserCertificate(t *testing.T) {

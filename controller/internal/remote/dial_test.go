@@ -158,11 +158,16 @@ func TestRetries(t *testing.T) {
 // Many hosts behind one sshd that takes two logins at a time.
 func TestMaxStartups(t *testing.T) {
 	s := startSSHD(t, sshdOptions{config: "MaxStartups 2"})
-	d := s.dialer()
+	dialAtOnce(t, s.dialer(), s.target("guest"), 12)
+}
+
+// dialAtOnce logs in to n hosts at once.
+func dialAtOnce(t *testing.T, d *Dialer, target Target, n int) {
+	t.Helper()
 	var wg sync.WaitGroup
-	for range 12 {
+	for range n {
 		wg.Go(func() {
-			c, err := d.Dial(testContext(t), s.target("guest"))
+			c, err := d.Dial(testContext(t), target)
 			if err != nil {
 				t.Error(err)
 				return

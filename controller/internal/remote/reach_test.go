@@ -189,34 +189,13 @@ func (k *securityKey) Sign(key ssh.PublicKey, data []byte) (*ssh.Signature, erro
 	return &ssh.Signature{Format: ssh.KeyAlgoSKED25519, Blob: ed25519.Sign(k.key, signed), Rest: rest}, nil
 }
 
-// serve listens as ssh-agent does.
-func (k *securityKey) serve(t *testing.T) string {
-	t.Helper()
-	socket := filepath.Join(t.TempDir(), "agent")
-	l, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go agent.ServeAgent(k, c)
-		}
-	}()
-	return socket
-}
-
 // A security key logs in through the agent: sshd verifies what it signed.
 func TestSecurityKey(t *testing.T) {
 	s := startSSHD(t, sshdOptions{})
 	k := newSecurityKey(t)
 	line := string(ssh.MarshalAuthorizedKey(k.public))
 	s.write("authorized_keys", line)
-	socket := k.serve(t)
+	socket := serveAgent(t, k)
 	file := filepath.Join(t.TempDir(), "id_ed25519_sk.pub")
 	if err := os.WriteFile(file, []byte(line), 0o600); err != nil {
 		t.Fatal(err)
