@@ -38,7 +38,7 @@ func Check(f *wire.Facts, s *spec.Spec, in Input) []wire.Check {
 	for _, c := range p.Commands {
 		checks = append(checks, command(f, c))
 	}
-	return checks
+	return append(checks, cgo(f, p.Cgo)...)
 }
 
 // CheckProbe compares the few facts that a shell can tell without an agent.

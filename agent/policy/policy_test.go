@@ -118,6 +118,21 @@ func TestChecks(t *testing.T) {
 		{"command git", func(f *wire.Facts) { f.Commands = map[string]string{"git": "2.9.1"} }, dict{"commands": []any{dict{"name": "git", "min": "2.30"}}}, wire.Fail, "2.9.1", "at least 2.30", "update git"},
 		{"command git", func(f *wire.Facts) { f.Commands = map[string]string{"git": "2.39.5"} }, dict{"commands": []any{dict{"name": "git", "min": "2.30"}}}, wire.Pass, "2.39.5", "at least 2.30", ""},
 		{"command git", func(f *wire.Facts) { f.Commands = map[string]string{"git": ""} }, dict{"commands": []any{dict{"name": "git", "min": "2.30"}}}, wire.Fail, "there, but it tells no version", "at least 2.30", "leave min out"},
+		{"cgo", nil, dict{"cgo": dict{}}, wire.Fail, "unknown", "a C toolchain", "cgo to null"},
+		{"cgo gcc", parts("gcc", "gcc 12.2.0"), dict{"cgo": dict{"min": "12"}}, wire.Pass, "gcc 12.2.0", "at least 12", ""},
+		{"cgo gcc", parts("gcc", "gcc 4.8.5"), dict{"cgo": dict{"min": "8"}}, wire.Fail, "gcc 4.8.5", "at least 8", "gofleet_preconditions.cgo.min"},
+		{"cgo cc1", parts("cc1", ""), dict{"cgo": dict{}}, wire.Fail, "missing", "there", "apt-get install cpp gcc"},
+		{"cgo headers", on("rocky", "9.4", parts("headers", "")), dict{"cgo": dict{}}, wire.Fail, "missing", "there", "dnf install glibc-devel"},
+		{"cgo g++", on("centos", "7", parts("g++", "")), dict{"cgo": dict{}}, wire.Fail, "missing", "there", "yum install gcc-c++"},
+		{"cgo pkg-config", on("sles", "15.6", parts("pkg-config", "")), dict{"cgo": dict{}}, wire.Fail, "missing", "there", "zypper install pkg-config"},
+		{"cgo crt1.o", on("alpine", "3.20", parts("crt1.o", "")), dict{"cgo": dict{}}, wire.Fail, "missing", "there", "apk add musl-dev"},
+		{"cgo ld", on("gentoo", "2.15", parts("ld", "")), dict{"cgo": dict{}}, wire.Fail, "missing", "there", "binutils (Debian), binutils (RHEL)"},
+		{"cgo target", parts("target", "x86_64-redhat-linux"), dict{"cgo": dict{}}, wire.Pass, "x86_64-redhat-linux", "programs for linux/amd64", ""},
+		{"cgo target", parts("target", "i686-linux-gnu"), dict{"cgo": dict{}}, wire.Fail, "i686-linux-gnu", "programs for linux/amd64", "cross compiler"},
+		{"cgo target", machine("armv7l", parts("target", "arm-linux-gnueabihf")), dict{"arch": nil, "cgo": dict{}}, wire.Pass, "arm-linux-gnueabihf", "programs for linux/armv6l", ""},
+		{"cgo target", machine("ppc64le", parts("target", "powerpc64le-linux-gnu")), dict{"arch": nil, "cgo": dict{}}, wire.Pass, "powerpc64le-linux-gnu", "programs for linux/ppc64le", ""},
+		{"cgo program", func(f *wire.Facts) { f.Cgo = []wire.CgoPart{{Name: "program", Found: "C", Problem: "exit code 1"}} },
+			dict{"cgo": dict{}}, wire.Fail, "exit code 1", "programs are built and run", "apt-get install gcc g++ libc6-dev"},
 	} {
 		f := good()
 		if tt.facts != nil {
@@ -139,6 +154,19 @@ func TestChecks(t *testing.T) {
 			t.Errorf("%s %s: met is %v", got.Name, got.Status, policy.Met(checks))
 		}
 	}
+}
+
+// parts is a host with one part of a C toolchain.
+func parts(name, found string) func(*wire.Facts) {
+	return func(f *wire.Facts) { f.Cgo = []wire.CgoPart{{Name: name, Found: found}} }
+}
+
+func on(distribution, version string, also func(*wire.Facts)) func(*wire.Facts) {
+	return func(f *wire.Facts) { f.Distribution, f.DistVersion = distribution, version; also(f) }
+}
+
+func machine(name string, also func(*wire.Facts)) func(*wire.Facts) {
+	return func(f *wire.Facts) { f.Machine = name; also(f) }
 }
 
 func find(checks []wire.Check, name string) *wire.Check {

@@ -62,6 +62,7 @@ func Parse(vars map[string]any, o Options) (*Spec, error) {
 		version.fail(`set it, like "1.26.8"`, "is required")
 	}
 	p.checkPaths(s)
+	meetCgo(s, given(vars, o.Prefix+"preconditions", "cgo"), given(vars, o.Prefix+"verify", "level"))
 	if len(p.errs) > 0 {
 		p.errs.sort()
 		return nil, p.errs

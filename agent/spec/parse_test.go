@@ -96,6 +96,7 @@ func everything() dict {
 				"recommended": list{"ubuntu=22.04"},
 			},
 			"commands": list{"gcc", dict{"name": "git", "min": "2.30"}, dict{"name": "g++"}},
+			"cgo":      dict{"min": "8.5", "pkg_config": false},
 		},
 	}
 }
@@ -134,6 +135,7 @@ func TestEverything(t *testing.T) {
 				Recommended: []string{"ubuntu==22.04"},
 			},
 			Commands: []spec.CommandRequirement{{Name: "gcc"}, {Name: "git", Min: "2.30"}, {Name: "g++"}},
+			Cgo:      &spec.Cgo{Min: "8.5", CXX: true},
 		},
 	}
 	if !reflect.DeepEqual(got, want) {

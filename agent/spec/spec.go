@@ -72,6 +72,15 @@ type Preconditions struct {
 	Clock         *Clock               `json:"clock,omitempty"`
 	Distributions *Distributions       `json:"distributions,omitempty"`
 	Commands      []CommandRequirement `json:"commands,omitempty"`
+	Cgo           *Cgo                 `json:"cgo,omitempty"`
+}
+
+// Cgo is the C toolchain that cgo needs: compiler, assembler, linker, headers
+// and start files of the C library, and what is asked for beside them.
+type Cgo struct {
+	Min       string `json:"min,omitempty"` // lowest version of the compilers
+	CXX       bool   `json:"cxx"`
+	PkgConfig bool   `json:"pkg_config"`
 }
 
 // VersionRange has dotted versions; below Min fails, below Recommended warns.

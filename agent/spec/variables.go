@@ -72,6 +72,11 @@ func Variables() []Variable {
 				{Name: "name", Type: "str", Required: true, Help: "the program"},
 				{Name: "min", Type: "str", Format: "version", Help: "the lowest version that it may tell"},
 			}},
+			{Name: "cgo", Type: "dict", Help: "the C toolchain, proved by programs that are built; {} takes these defaults", Fields: []Variable{
+				{Name: "min", Type: "str", Format: "version", Help: "the lowest version of gcc and g++"},
+				{Name: "cxx", Type: "bool", Default: true, Help: "g++ and the C++ library too"},
+				{Name: "pkg_config", Type: "bool", Default: true, Help: "pkg-config too"},
+			}},
 		}},
 		{Name: "slo", Type: "dict", Help: "an error budget over time: where it is used up, gofleet's runs do not start", Fields: []Variable{
 			{Name: "target", Type: "str", Format: "percentage", Required: true, Help: "the part of results that must be good"},

@@ -233,4 +233,12 @@ type Facts struct {
 
 	Clock    time.Time         `json:"clock"`              // the host's, when the facts were gathered
 	Commands map[string]string `json:"commands,omitempty"` // required commands that are there, with the version if it was asked for
+	Cgo      []CgoPart         `json:"cgo,omitempty"`      // of the C toolchain, if it was asked for
+}
+
+// CgoPart is one part of the C toolchain as a host has it.
+type CgoPart struct {
+	Name    string `json:"name"`              // gcc, cc1, as, ld, headers, crt1.o, libc, target, g++, cc1plus, libstdc++, pkg-config, program
+	Found   string `json:"found,omitempty"`   // where, or its version; "" is missing
+	Problem string `json:"problem,omitempty"` // why it is of no use though it is there
 }

@@ -279,6 +279,25 @@ options:
         type: list
         elements: raw
         default: []
+      cgo:
+        description:
+          - "The C toolchain, proved by programs that are built; {} takes these defaults."
+        type: dict
+        suboptions:
+          min:
+            description:
+              - The lowest version of gcc and g++.
+            type: str
+          cxx:
+            description:
+              - G++ and the C++ library too.
+            type: bool
+            default: true
+          pkg_config:
+            description:
+              - Pkg-config too.
+            type: bool
+            default: true
   slo:
     description:
       - "An error budget over time: where it is used up, gofleet's runs do not start."

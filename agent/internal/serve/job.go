@@ -87,6 +87,9 @@ func (j *job) look(ctx context.Context) (err error) {
 		return err
 	}
 	j.report.Facts = facts
+	if err := j.lookForCgo(ctx, facts); err != nil {
+		return err
+	}
 	j.report.Checks = precond.Check(ctx, facts, s, j.task.Now,
 		precond.Installed{Bytes: j.state.DiskBytes, Inodes: j.state.Inodes})
 	return nil

@@ -60,7 +60,9 @@ func (l Layout) Manifests() string { return filepath.Join(l.Root, "manifests") }
 func (l Layout) Manifest(version string) string { return filepath.Join(l.Manifests(), "go"+version) }
 
 // Staging is where a run works. Nothing in it is ever in use between runs.
-func (l Layout) Staging() string { return filepath.Join(l.Root, ".staging") }
+func (l Layout) Staging() string { return filepath.Join(l.Root, stagingName) }
+
+const stagingName = ".staging"
 
 // intent is the file that says which link is being made the slow way.
 func (l Layout) intent() string { return filepath.Join(l.Root, ".intent") }

@@ -36,7 +36,12 @@ func (v *Verification) newRunner(dir string) (*runner, error) {
 	if err := makeDir(v.Store.Staging(), 0o711); err != nil {
 		return nil, err
 	}
-	top, err := os.MkdirTemp(v.Store.Staging(), "verify-")
+	return v.newRunnerIn(v.Store.Staging(), dir)
+}
+
+// newRunnerIn works below parent, and for an empty dir without Go.
+func (v *Verification) newRunnerIn(parent, dir string) (*runner, error) {
+	top, err := os.MkdirTemp(parent, "verify-")
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +59,9 @@ func (v *Verification) newRunner(dir string) (*runner, error) {
 
 func (r *runner) close() {
 	os.RemoveAll(r.top)
-	os.Remove(filepath.Dir(r.top)) // .staging, if nothing else is in it
+	if parent := filepath.Dir(r.top); filepath.Base(parent) == stagingName {
+		os.Remove(parent) // if nothing else is in it
+	}
 }
 
 // write makes a source file. The directory is the deploy user's, so the file
@@ -70,6 +77,9 @@ func (r *runner) write(name, content string) error {
 
 // path finds this toolchain first, and then what an administrator installed.
 func (r *runner) path() string {
+	if r.goroot == "" {
+		return hostcmd.Path
+	}
 	return filepath.Join(r.goroot, "bin") + ":" + hostcmd.Path
 }
 
@@ -98,6 +108,7 @@ type command struct {
 	argv    []string
 	env     []string
 	dir     string
+	stdin   string
 	timeout time.Duration
 	as      *account.Credential
 	rc      int // the exit code that counts as good
@@ -106,6 +117,11 @@ type command struct {
 func (r *runner) toolCommand(args ...string) command {
 	argv := append([]string{filepath.Join(r.goroot, "bin", "go")}, args...)
 	return command{argv: argv, env: r.env(), dir: r.work, timeout: quickTimeout, as: r.as}
+}
+
+// bare is a program of the host's.
+func (r *runner) bare(timeout time.Duration, argv ...string) command {
+	return command{argv: argv, env: r.env(), dir: r.work, timeout: timeout, as: r.as}
 }
 
 func (r *runner) goCommand(ctx context.Context, timeout time.Duration, args ...string) (string, error) {
@@ -157,7 +173,7 @@ func (r *runner) run(ctx context.Context, c command) (string, error) {
 	name := strings.Join(c.argv, " ")
 	program := c.argv[0]
 	if !strings.Contains(program, "/") {
-		if program = r.lookPath(program); program == "" {
+		if program = r.find(program); program == "" {
 			return "", fmt.Errorf("%s: %s is not on PATH", printable(name, 200), printable(c.argv[0], 80))
 		}
 	}
@@ -167,6 +183,9 @@ func (r *runner) run(ctx context.Context, c command) (string, error) {
 	cmd := exec.CommandContext(ctx, program, c.argv[1:]...)
 	cmd.Args[0] = c.argv[0]
 	cmd.Env, cmd.Dir = c.env, c.dir
+	if c.stdin != "" {
+		cmd.Stdin = strings.NewReader(c.stdin)
+	}
 	cmd.Stdout, cmd.Stderr = twoTails{&stdout, &both}, &both
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: credential(c.as)}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
@@ -203,6 +222,23 @@ func credential(as *account.Credential) *syscall.Credential {
 		return nil
 	}
 	return &syscall.Credential{Uid: as.UID, Gid: as.GID, Groups: as.Groups}
+}
+
+// find gives the path of a program, by its name on the PATH that verification
+// runs with or by its path, and "" where there is none.
+func (r *runner) find(name string) string {
+	if strings.Contains(name, "/") {
+		if !isExecutable(name) {
+			return ""
+		}
+		return name
+	}
+	for _, dir := range filepath.SplitList(r.path()) {
+		if path := filepath.Join(dir, name); isExecutable(path) {
+			return path
+		}
+	}
+	return ""
 }
 
 func isExecutable(path string) bool {

@@ -171,10 +171,10 @@ func main() { fmt.Println("hello from", "gofleet") }
 
 // build: a program is built, standard library and all, and runs.
 func (v *Verification) build(ctx context.Context, r *runner) error {
-	return v.buildAndRun(ctx, r, "hello", sourceHello, "hello from gofleet")
+	return r.buildAndRun(ctx, "hello", sourceHello, "hello from gofleet")
 }
 
-func (v *Verification) buildAndRun(ctx context.Context, r *runner, name, source, says string, env ...string) error {
+func (r *runner) buildAndRun(ctx context.Context, name, source, says string, env ...string) error {
 	if err := r.write(name+".go", source); err != nil {
 		return err
 	}
@@ -183,7 +183,12 @@ func (v *Verification) buildAndRun(ctx context.Context, r *runner, name, source,
 	if _, err := r.run(ctx, cmd); err != nil {
 		return err
 	}
-	out, err := r.run(ctx, command{argv: []string{filepath.Join(r.work, name)}, env: r.env(), dir: r.work, timeout: quickTimeout, as: v.As})
+	return r.says(ctx, name, says)
+}
+
+// says runs a program that was built.
+func (r *runner) says(ctx context.Context, name, says string) error {
+	out, err := r.run(ctx, r.bare(quickTimeout, filepath.Join(r.work, name)))
 	if err != nil {
 		return err
 	}
