@@ -94,7 +94,7 @@ func (f *fetcher) fromProxy(ctx context.Context, path string, n Name) error {
 	}
 	proof, err := f.prove(ctx, n)
 	if errors.Is(err, errNotThere) {
-		return fmt.Errorf("%s@%s: the checksum database does not know it: go%s was not released for %s", modulePath, n.moduleVersion(), n.Version, n.Platform)
+		return fmt.Errorf("%s@%s: the checksum database does not know it: go%s was not released for %s, or the proxy holds it back", modulePath, n.moduleVersion(), n.Version, n.Platform)
 	}
 	if err != nil {
 		return err
