@@ -112,17 +112,19 @@ var readers = map[string]func(n node, s *Spec){
 			s.Keep = int(v)
 		}
 	},
-	"env":           func(n node, s *Spec) { s.Env = n.goEnv(s.Env) },
-	"environment":   func(n node, s *Spec) { s.Environment = n.environment() },
-	"verify":        func(n node, s *Spec) { n.verify(&s.Verify) },
-	"user":          func(n node, s *Spec) { s.User = n.user() },
-	"preconditions": func(n node, s *Spec) { n.preconditions(&s.Preconditions) },
-	"slo":           func(n node, s *Spec) { s.SLO = n.slo() },
+	"env":             func(n node, s *Spec) { s.Env = n.goEnv(s.Env) },
+	"environment":     func(n node, s *Spec) { s.Environment = n.environment() },
+	"verify":          func(n node, s *Spec) { n.verify(&s.Verify) },
+	"user":            func(n node, s *Spec) { s.User = n.user() },
+	"preconditions":   func(n node, s *Spec) { n.preconditions(&s.Preconditions) },
+	"slo":             func(n node, s *Spec) { s.SLO = n.slo() },
+	"ca_certificates": func(n node, s *Spec) { s.CACertificates = n.caCertificates() },
+	"netrc":           func(n node, s *Spec) { s.Netrc = n.netrc() },
 }
 
 // reserved are the names of later parts.
 var reserved = []string{
-	"modules", "gopath", "netrc", "site_seed", "time",
+	"modules", "gopath", "site_seed", "time",
 	"packages", "users", "services", "firewall", "policy",
 }
 

@@ -22,6 +22,10 @@ type Spec struct {
 	User          *User               `json:"user,omitempty"`
 	Preconditions Preconditions       `json:"preconditions"`
 	SLO           *SLO                `json:"slo,omitempty"`
+	// CACertificates are PEM texts or paths of files with some, as written; what
+	// travels is one certificate each, in canonical PEM.
+	CACertificates []string     `json:"ca_certificates,omitempty"`
+	Netrc          []NetrcEntry `json:"netrc,omitempty"` // of the deploy user, without one of who runs the agent
 }
 
 // Verification levels, from cheap to thorough. Each includes those before it.

@@ -10,6 +10,7 @@ type Variable struct {
 	Default  any        // as it would be written; nil: none
 	Choices  []string   // the only values, where there are few
 	Required bool       // by apply, or where the dictionary is given
+	Secret   bool       // never shown
 	Help     string     // one line, without a full stop
 	Fields   []Variable // keys of a dictionary, or of a list's dictionaries
 }
@@ -81,6 +82,12 @@ func Variables() []Variable {
 		{Name: "slo", Type: "dict", Help: "an error budget over time: where it is used up, gofleet's runs do not start", Fields: []Variable{
 			{Name: "target", Type: "str", Format: "percentage", Required: true, Help: "the part of results that must be good"},
 			{Name: "window", Type: "str", Format: "duration", Default: "30d", Help: "how far back, 1h to 90d"},
+		}},
+		{Name: "ca_certificates", Type: "list", Elements: "str", Default: []any{}, Help: "certificates of inner authorities for the system's store: PEM texts, or files with some"},
+		{Name: "netrc", Type: "list", Elements: "dict", Default: []any{}, Help: "credentials in the deploy user's ~/.netrc, for an inner GOPROXY or git server", Fields: []Variable{
+			{Name: "machine", Type: "str", Required: true, Help: "host of the URL, with the port if the URL has one"},
+			{Name: "login", Type: "str", Required: true, Help: "user name"},
+			{Name: "password", Type: "str", Required: true, Secret: true, Help: "password or token, from a vault"},
 		}},
 	}
 }

@@ -22,6 +22,7 @@ const (
 	KindFormat         Kind = "manifest_newer" // written by a newer gofleet
 	KindAccount        Kind = "account_refused"
 	KindEnvironment    Kind = "environment_refused"
+	KindBaseline       Kind = "baseline_refused"
 	KindHost           Kind = "host_error" // the operating system refused something
 	KindStopped        Kind = "stopped"    // the controller asked, or went away
 	KindProtocol       Kind = "protocol"

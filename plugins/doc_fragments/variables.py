@@ -313,4 +313,32 @@ options:
           - How far back, 1h to 90d.
         type: str
         default: "30d"
+  ca_certificates:
+    description:
+      - "Certificates of inner authorities for the system's store: PEM texts, or files with some."
+    type: list
+    elements: str
+    default: []
+  netrc:
+    description:
+      - "Credentials in the deploy user's ~/.netrc, for an inner GOPROXY or git server."
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      machine:
+        description:
+          - Host of the URL, with the port if the URL has one.
+        type: str
+        required: true
+      login:
+        description:
+          - User name.
+        type: str
+        required: true
+      password:
+        description:
+          - Password or token, from a vault.
+        type: str
+        required: true
 """

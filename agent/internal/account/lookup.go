@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,6 +51,22 @@ func Lookup(ctx context.Context, name string) (*Credential, error) {
 		return nil, fmt.Errorf("look up the groups of %s: %w", name, err)
 	}
 	return c, nil
+}
+
+// ErrNoHome is returned for a process that was started without a home.
+var ErrNoHome = errors.New("HOME is no absolute path, so there is no place")
+
+// LookupOrSelf is Lookup, and for "" who runs this process, with the home that
+// it was started with.
+func LookupOrSelf(ctx context.Context, name string) (*Credential, error) {
+	if name != "" {
+		return Lookup(ctx, name)
+	}
+	home := os.Getenv("HOME")
+	if !filepath.IsAbs(home) {
+		return nil, ErrNoHome
+	}
+	return &Credential{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()), Home: home}, nil
 }
 
 // parsePasswd reads name:password:uid:gid:gecos:home:shell.

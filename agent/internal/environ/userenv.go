@@ -86,14 +86,11 @@ func (p *planner) recallUserEnv(ctx context.Context) error {
 
 // credential looks a user up; "" is the one who runs the agent.
 func credential(ctx context.Context, name string) (*account.Credential, error) {
-	if name != "" {
-		return account.Lookup(ctx, name)
+	cred, err := account.LookupOrSelf(ctx, name)
+	if errors.Is(err, account.ErrNoHome) {
+		return nil, refused(fmt.Errorf("%w for %s", err, userEnvFile), "log in with a home directory")
 	}
-	home := os.Getenv("HOME")
-	if !filepath.IsAbs(home) {
-		return nil, refused(fmt.Errorf("HOME is %q, which is no place for %s", home, userEnvFile), "log in with a home directory")
-	}
-	return &account.Credential{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()), Home: home}, nil
+	return cred, err
 }
 
 // leaveUserEnv takes our lines out of every go/env except the one at keep.

@@ -34,6 +34,10 @@ type Record struct {
 	Shipped map[string]string   `json:"shipped,omitempty"`  // path of a go.env to the text that its archive shipped
 	UserEnv map[string]*UserEnv `json:"user_env,omitempty"` // path of a user's go/env to what gofleet set there
 
+	// Netrc has, by user, the lines that gofleet has set in ~/.netrc; "" is who
+	// runs the agent. With any, the record is for its owner only.
+	Netrc map[string][]NetrcLine `json:"netrc,omitempty"`
+
 	// DoingEnv is what a run is about to set in the go/env of a user, by name;
 	// like Doing.
 	DoingEnv map[string]*UserEnv `json:"doing_env,omitempty"`
@@ -44,6 +48,14 @@ type UserEnv struct {
 	User   string            `json:"user"`             // whose file it is
 	Set    map[string]string `json:"set"`              // values that gofleet set
 	Before map[string]string `json:"before,omitempty"` // values of the same names that stood there before
+}
+
+// NetrcLine is one line of a ~/.netrc.
+type NetrcLine struct {
+	Machine string `json:"machine"`
+	Login   string `json:"login"`
+	Sum     string `json:"sum"`             // of the whole line
+	Doing   bool   `json:"doing,omitempty"` // a run was about to write it
 }
 
 // User is what gofleet has set for the deploy user.
@@ -104,6 +116,9 @@ func (r *Record) init() *Record {
 	if r.UserEnv == nil {
 		r.UserEnv = map[string]*UserEnv{}
 	}
+	if r.Netrc == nil {
+		r.Netrc = map[string][]NetrcLine{}
+	}
 	if r.DoingEnv == nil {
 		r.DoingEnv = map[string]*UserEnv{}
 	}
@@ -119,12 +134,16 @@ func (r *Record) Encode() ([]byte, error) {
 // Save writes the record durably under root, whose manifests directory must
 // exist. An empty record is no file.
 func (r *Record) Save(root string) error {
-	if len(r.Files)+len(r.Kept)+len(r.Shipped)+len(r.UserEnv)+len(r.DoingEnv) == 0 && r.User == nil && r.Doing == nil {
+	if len(r.Files)+len(r.Kept)+len(r.Shipped)+len(r.UserEnv)+len(r.DoingEnv)+len(r.Netrc) == 0 && r.User == nil && r.Doing == nil {
 		return durable.Remove(Path(root))
 	}
 	b, err := r.Encode()
 	if err != nil {
 		return fmt.Errorf("encode host record: %w", err)
 	}
-	return durable.WriteFile(Path(root), b, 0o644)
+	mode := fs.FileMode(0o644)
+	if len(r.Netrc) > 0 {
+		mode = 0o600 // sums of passwords: others could try words against them
+	}
+	return durable.WriteFile(Path(root), b, mode)
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 
 	"github.com/gofleet/gofleet/agent/internal/account"
+	"github.com/gofleet/gofleet/agent/internal/baseline"
 	"github.com/gofleet/gofleet/agent/internal/change"
 	"github.com/gofleet/gofleet/agent/internal/environ"
+	"github.com/gofleet/gofleet/agent/internal/netrc"
 	"github.com/gofleet/gofleet/agent/internal/toolchain"
 	"github.com/gofleet/gofleet/agent/wire"
 )
@@ -23,6 +25,10 @@ func (j *job) apply(ctx context.Context) error {
 	}
 	dir := j.store.Dir(s.GoVersion)
 	accountSteps, err := j.planAccount(ctx)
+	if err != nil {
+		return err
+	}
+	settingSteps, err := j.planSettings(ctx)
 	if err != nil {
 		return err
 	}
@@ -42,6 +48,7 @@ func (j *job) apply(ctx context.Context) error {
 	if j.changes.Checking() {
 		// In the order in which they are made.
 		err := j.changes.Run(ctx, accountSteps...)
+		err = errors.Join(err, j.changes.Run(ctx, settingSteps...))
 		err = errors.Join(err, j.changes.Run(ctx, j.installSteps(nil)...))
 		err = errors.Join(err, j.changes.Run(ctx, switchSteps...))
 		err = errors.Join(err, j.changes.Run(ctx, environSteps...))
@@ -59,6 +66,9 @@ func (j *job) apply(ctx context.Context) error {
 		}
 	}
 	if err := j.make(ctx, "account", accountSteps); err != nil {
+		return errors.Join(err, staged.Discard())
+	}
+	if err := j.make(ctx, "settings", settingSteps); err != nil {
 		return errors.Join(err, staged.Discard())
 	}
 	if err := j.make(ctx, "install", j.installSteps(staged)); err != nil {
@@ -90,7 +100,11 @@ func (j *job) applyToCurrent(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := j.changes.Run(ctx, steps...); err != nil {
+	settings, err := j.planSettings(ctx)
+	if err != nil {
+		return err
+	}
+	if err := j.changes.Run(ctx, append(steps, settings...)...); err != nil {
 		return err
 	}
 	if j.state.Link.Dir == "" {
@@ -140,6 +154,20 @@ func (j *job) planAccount(ctx context.Context) ([]change.Step, error) {
 	steps, warnings, err := account.Plan(ctx, j.task.Spec.User, j.record)
 	j.warn(warnings...)
 	return steps, err
+}
+
+// planSettings plans what the deploy user and the host need to reach modules:
+// the baseline, and credentials. It is there before a new toolchain is proved,
+// whose commands may want it.
+func (j *job) planSettings(ctx context.Context) ([]change.Step, error) {
+	steps, warnings, err := baseline.Plan(ctx, &j.task.Spec, j.record)
+	j.warn(warnings...)
+	if err != nil {
+		return nil, err
+	}
+	more, warnings, err := netrc.Plan(ctx, &j.task.Spec, j.record)
+	j.warn(warnings...)
+	return append(steps, more...), err
 }
 
 func (j *job) planEnviron(ctx context.Context, dir string) ([]change.Step, error) {

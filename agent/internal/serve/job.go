@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gofleet/gofleet/agent/internal/account"
+	"github.com/gofleet/gofleet/agent/internal/baseline"
 	"github.com/gofleet/gofleet/agent/internal/change"
 	"github.com/gofleet/gofleet/agent/internal/environ"
 	"github.com/gofleet/gofleet/agent/internal/precond"
@@ -172,7 +173,7 @@ func (j *job) locked(ctx context.Context, do func(context.Context) error) (err e
 	if err := j.store.Sweep(j.task.Release != nil || j.asks, j.record); err != nil {
 		return err
 	}
-	if err := errors.Join(environ.Sweep(j.store.Root), account.Sweep()); err != nil {
+	if err := errors.Join(environ.Sweep(j.store.Root), account.Sweep(), baseline.Sweep()); err != nil {
 		return err
 	}
 	if err := j.saveRecord(); err != nil {
@@ -200,6 +201,9 @@ func (j *job) refuseEarly(ctx context.Context) error {
 		return nil
 	}
 	if _, err := j.planAccount(ctx); err != nil {
+		return err
+	}
+	if _, err := j.planSettings(ctx); err != nil {
 		return err
 	}
 	_, err := j.planEnviron(ctx, j.store.Dir(j.task.Spec.GoVersion))

@@ -4,8 +4,10 @@ import (
 	"context"
 
 	"github.com/gofleet/gofleet/agent/internal/account"
+	"github.com/gofleet/gofleet/agent/internal/baseline"
 	"github.com/gofleet/gofleet/agent/internal/change"
 	"github.com/gofleet/gofleet/agent/internal/environ"
+	"github.com/gofleet/gofleet/agent/internal/netrc"
 	"github.com/gofleet/gofleet/agent/wire"
 )
 
@@ -57,6 +59,15 @@ func (j *job) remove(ctx context.Context) error {
 		return err
 	}
 	j.warn(warnings...)
+	netrcSteps, err := netrc.PlanRemove(ctx, j.record)
+	if err != nil {
+		return err
+	}
+	baselineSteps, warnings, err := baseline.PlanRemove(ctx, j.record)
+	if err != nil {
+		return err
+	}
+	j.warn(warnings...)
 	toolchainSteps, warnings, err := j.store.PlanRemoveAll(j.state, j.record)
 	if err != nil {
 		return err
@@ -64,7 +75,7 @@ func (j *job) remove(ctx context.Context) error {
 	j.warn(warnings...)
 	j.report.Go.After = ""
 	j.forget = true
-	for _, steps := range [][]change.Step{environSteps, accountSteps} {
+	for _, steps := range [][]change.Step{environSteps, netrcSteps, accountSteps, baselineSteps} {
 		if err := j.make(ctx, "remove", steps); err != nil {
 			return err
 		}

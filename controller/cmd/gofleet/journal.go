@@ -75,8 +75,8 @@ func arguments(f *pflag.FlagSet) []journal.Argument {
 var word = regexp.MustCompile(`^([A-Za-z_]\w*)=[^\s'"\\]*$`)
 
 // harmlessVars is a -e option as it may be kept. Files are only named. Where
-// every variable is one of gofleet's, which are no secrets, it is kept whole;
-// of others only the names.
+// every variable is one of gofleet's without a secret, it is kept whole; of
+// others only the names.
 func harmlessVars(option string) (kept string, withheld bool) {
 	option = strings.TrimSpace(option)
 	if strings.HasPrefix(option, "@") {
@@ -98,7 +98,7 @@ func harmlessVars(option string) (kept string, withheld bool) {
 		}
 	}
 	slices.Sort(names)
-	if slices.ContainsFunc(names, func(n string) bool { return !strings.HasPrefix(n, prefix) }) {
+	if slices.ContainsFunc(names, func(n string) bool { return !strings.HasPrefix(n, prefix) || n == netrcVariable }) {
 		return strings.Join(names, "=… ") + "=…", true
 	}
 	return option, false

@@ -9,14 +9,17 @@ import (
 	"github.com/gofleet/gofleet/controller/internal/report"
 )
 
-// maskOf hides what came from a vault in all that a run on the host says. It
-// is nil where the inventory has nothing to do with vaults.
+// maskOf hides what came from a vault, and the passwords of gofleet_netrc, in
+// all that a run on the host says. It is nil where the inventory has neither.
 func maskOf(inv *inventory.Inventory, h *inventory.Host) *fleet.Mask {
-	secrets := h.Secrets()
+	secrets, texts := h.Secrets(), netrcSecrets(h)
 	if len(secrets) == 0 && !inv.HasVault() {
-		return nil
+		if len(texts) == 0 {
+			return nil
+		}
+		return fleet.NewMask(texts, nil)
 	}
-	var texts, hidden []string
+	hidden := []string{}
 	for _, one := range secrets {
 		texts = append(texts, one.Text)
 		if len(one.Path) == 2 && slices.Contains([]string{prefix + "env", prefix + "environment"}, one.Path[0]) {
@@ -26,17 +29,23 @@ func maskOf(inv *inventory.Inventory, h *inventory.Host) *fleet.Mask {
 	return fleet.NewMask(texts, hidden)
 }
 
-// maskOfAll hides what came from a vault for any host, in what is said about
-// no host or before the first is contacted.
+// maskOfAll hides the same of all hosts, in what is said about no host or
+// before the first is contacted.
 func maskOfAll(hosts []*inventory.Host) *fleet.Mask {
 	seen := map[string]bool{}
 	var texts []string
+	add := func(text string) {
+		if !seen[text] {
+			seen[text] = true
+			texts = append(texts, text)
+		}
+	}
 	for _, h := range hosts {
 		for _, one := range h.Secrets() {
-			if !seen[one.Text] {
-				seen[one.Text] = true
-				texts = append(texts, one.Text)
-			}
+			add(one.Text)
+		}
+		for _, text := range netrcSecrets(h) {
+			add(text)
 		}
 	}
 	if len(texts) == 0 {
@@ -45,7 +54,7 @@ func maskOfAll(hosts []*inventory.Host) *fleet.Mask {
 	return fleet.NewMask(texts, nil)
 }
 
-// maskError is err without what came from a vault for any of the hosts.
+// maskError is err without the secrets of any of the hosts.
 func maskError(err error, hosts []*inventory.Host) error {
 	var code exitError
 	mask := maskOfAll(hosts)

@@ -185,8 +185,11 @@ func (a *app) choose(inv *inventory.Inventory, p *planned) (err error) {
 			p.notices = append(p.notices, fmt.Sprintf("the hosts are in random order; --seed %d makes it the same again", p.seed))
 		}
 	}
-	p.specs, err = parseSpecs(p.hosts, p.order)
-	return err
+	if p.specs, err = parseSpecs(p.hosts, p.order); err != nil {
+		return err
+	}
+	p.notices = append(p.notices, plainPasswords(p.hosts)...)
+	return p.readCertificates(time.Now())
 }
 
 // checkBudget refuses a run whose hosts have used up their error budget over

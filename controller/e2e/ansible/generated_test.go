@@ -137,6 +137,9 @@ func (o option) write(b *bytes.Buffer) {
 	if o.Default != nil && keep && (o.module || o.Choices == nil) {
 		line("  default: %s", value(o.Default))
 	}
+	if o.Secret && !o.module {
+		line("  no_log: true")
+	}
 	if o.Required && o.Name != "go_version" {
 		line("  required: true")
 	}

@@ -30,9 +30,13 @@ type Mask struct {
 
 // NewMask hides texts, and in diffs the values of the environment variables
 // named hidden. The values that a diff takes away are hidden for all of them:
-// nobody knows any more which were secrets.
+// nobody knows any more which were secrets. A nil hidden says that variables
+// never were.
 func NewMask(texts, hidden []string) *Mask {
-	m := &Mask{hidden: map[string]bool{}}
+	m := &Mask{}
+	if hidden != nil {
+		m.hidden = map[string]bool{}
+	}
 	for _, name := range hidden {
 		m.hidden[name] = true
 	}
@@ -159,7 +163,7 @@ func (m *Mask) hides(before string) bool {
 	for _, word := range []string{"export ", "#gofleet:shipped "} {
 		name = strings.TrimPrefix(name, word)
 	}
-	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+	if m.hidden == nil || name == "" || strings.ContainsFunc(name, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
 		return false
 	}
 	return m.hidden[name] || strings.HasPrefix(before, "-")

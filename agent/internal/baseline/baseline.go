@@ -1,0 +1,77 @@
+// Package baseline plans what a host is to have beside Go: certificates of
+// inner authorities so far. Each concern is one file with its facts, its check
+// and its change, and one line in the table below. All are opt-in: what the
+// inventory does not name is not looked at, unless an earlier run set it.
+// Everything that a host cannot do is refused while planning.
+package baseline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/gofleet/gofleet/agent/internal/change"
+	"github.com/gofleet/gofleet/agent/internal/record"
+	"github.com/gofleet/gofleet/agent/spec"
+	"github.com/gofleet/gofleet/agent/wire"
+)
+
+// concern is one part of the baseline. Its plan looks at the host and adds the
+// steps that make it what p.want says, and those that take away what an earlier
+// run set and p.want does not name; of a zero Spec that is everything.
+type concern struct {
+	variable string
+	plan     func(ctx context.Context, p *planner) error
+}
+
+// concerns are in the order in which hosts are changed.
+var concerns = []concern{
+	{"ca_certificates", trust},
+}
+
+// Plan gives the steps that the baseline of s needs, and warnings. The steps
+// update rec in memory, and Plan notes in it what it found right.
+//
+// The errors are *wire.Error of the kinds KindNeedsRoot, KindBaseline and
+// KindHost, and name the variable.
+func Plan(ctx context.Context, s *spec.Spec, rec *record.Record) ([]change.Step, []string, error) {
+	p := &planner{want: s, rec: rec}
+	for _, c := range concerns {
+		if err := c.plan(ctx, p); err != nil {
+			return nil, nil, asWire(fmt.Errorf("gofleet_%s: %w", c.variable, err))
+		}
+	}
+	return p.steps, p.warnings, nil
+}
+
+// PlanRemove gives the steps that take away what Plan's steps set.
+func PlanRemove(ctx context.Context, rec *record.Record) ([]change.Step, []string, error) {
+	return Plan(ctx, &spec.Spec{}, rec)
+}
+
+// Sweep removes temporary files that a run which was cut left where Plan's
+// steps write.
+func Sweep() error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	return sweepStores()
+}
+
+type planner struct {
+	want     *spec.Spec
+	rec      *record.Record
+	steps    []change.Step
+	warnings []string
+}
+
+func refused(err error, hint string) error { return wire.NewError(wire.KindBaseline, err, hint) }
+
+func asWire(err error) error {
+	var e *wire.Error
+	if errors.As(err, &e) {
+		return wire.AsError(err, wire.KindHost)
+	}
+	return wire.NewError(wire.KindHost, err, "")
+}
