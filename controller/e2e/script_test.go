@@ -30,6 +30,7 @@ func TestScripts(t *testing.T) {
 		Setup:               setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"lab":       cmdLab,
+			"corp":      cmdCorp,
 			"exits":     cmdExits,
 			"start":     cmdStart,
 			"interrupt": cmdInterrupt,

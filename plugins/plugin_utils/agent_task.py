@@ -22,7 +22,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.gofleet.golang.plugins.plugin_utils import archives, bootstrap, local, programs
+from ansible_collections.gofleet.golang.plugins.plugin_utils import archives, authorities, bootstrap, local, programs
 
 PREFIX = "gofleet_"
 PIECE = 8 << 20
@@ -59,7 +59,7 @@ class AgentTask(ActionBase):
         except archives.Refused as err:
             result = {"changed": False, "failed": True, "kind": err.kind, "hint": err.hint}
             result["msg"] = "%s; %s" % (err, err.hint) if err.hint else str(err)
-        except (Failed, programs.Missing) as err:
+        except (Failed, authorities.Unusable, programs.Missing) as err:
             # As a result: Ansible before 2.19 announces an exception as such.
             result = {"changed": False, "failed": True, "msg": str(err)}
         return {key: result[key] for key in RESULT if key in result}
@@ -110,6 +110,10 @@ class AgentTask(ActionBase):
             given = self._with_variables(given)
         self._option = prefix + "archives"
         self._root = given.get(prefix + "root")
+        trust = prefix + "ca_certificates"
+        if given.get(trust) and given.get("state", "present") == "present":
+            directory = self._vars.get("inventory_dir") or os.getcwd()
+            given[trust] = authorities.read(given[trust], str(directory), trust)
         given.update(
             info=self.INFO,
             _ansible_check_mode=bool(self._task.check_mode) and not self.INFO,

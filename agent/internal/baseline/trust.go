@@ -88,7 +88,7 @@ const (
 // certificates plans the files, and says whether the bundle is stale without
 // any change to them.
 func (p *planner) certificates(st store, ours []string) (stale string, err error) {
-	bundle, err := readBundle(st.bundle)
+	bundle, made, err := readBundle(st.bundle)
 	if err != nil {
 		return "", err
 	}
@@ -110,7 +110,7 @@ func (p *planner) certificates(st store, ours []string) (stale string, err error
 			return "", err
 		}
 		p.steps = append(p.steps, steps...)
-		if bundle != "" && len(steps) == 0 && !strings.Contains(bundle, body(pem)) {
+		if made && len(steps) == 0 && !strings.Contains(bundle, body(pem)) {
 			stale = behind
 			if noted {
 				stale = drifted
@@ -139,17 +139,18 @@ func body(pem string) string {
 	return rest[:strings.LastIndex(rest, "-----END")]
 }
 
-func readBundle(path string) (string, error) {
+// readBundle reads what the tool has made, if it has.
+func readBundle(path string) (text string, made bool, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
+		return "", false, nil
 	}
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, maxBundle))
-	return string(b), err
+	return string(b), true, err
 }
 
 // ourCertificates are the files that earlier runs put into any store.
