@@ -202,7 +202,7 @@ func (st *starting) run() (*Session, error) {
 	if st.tty {
 		stdout = tee
 	}
-	out := bufio.NewReaderSize(&activity{stdout, st.alive}, 64<<10)
+	out := bufio.NewReader(&activity{stdout, st.alive})
 	scan := newScanner(out, st.marker)
 	for {
 		verb, rest, err := scan.next()

@@ -118,9 +118,21 @@ func (d *Dialer) attempt(ctx context.Context, s *settings) (client *ssh.Client, 
 	if err != nil {
 		return nil, nil, err
 	}
-	conn, via, err := d.network(ctx, s)
-	if err != nil {
+	if via, err = d.way(ctx, s); err != nil {
 		return nil, nil, d.networkError(s, err)
+	}
+	seat := func() {}
+	if via != nil && s.via == nil {
+		seat = sync.OnceFunc(via.stand)
+	}
+	conn, admitted, err := d.admit(ctx, s, via)
+	if err != nil {
+		seat()
+		return nil, nil, d.networkError(s, err)
+	}
+	defer admitted()
+	if via != nil {
+		conn = &seated{conn, seat}
 	}
 	h := &handshake{d: d, s: s, ctx: ctx, conn: conn}
 	h.timer = time.AfterFunc(s.timeout, h.expire)
@@ -135,34 +147,54 @@ func (d *Dialer) attempt(ctx context.Context, s *settings) (client *ssh.Client, 
 	return ssh.NewClient(c, chans, reqs), via, nil
 }
 
-// network opens the way to the host's sshd: TCP, a command, or a jump host.
-func (d *Dialer) network(ctx context.Context, s *settings) (conn net.Conn, via *sshTransport, err error) {
-	via = s.via
-	if via == nil && len(s.jumps) > 0 {
-		if via, err = d.lastJump(ctx, s); err != nil {
-			return nil, nil, err
-		}
+// way gives the connection to the jump host before this host, nil where there
+// is none. Unless s is a jump host itself, it has a seat there.
+func (d *Dialer) way(ctx context.Context, s *settings) (*sshTransport, error) {
+	if s.via != nil || len(s.jumps) == 0 {
+		return s.via, nil
 	}
+	return d.lastJump(ctx, s)
+}
+
+// admit opens the way to the host's sshd when there are not too many at it.
+// admitted must be called when the login has ended.
+func (d *Dialer) admit(ctx context.Context, s *settings, via *sshTransport) (conn net.Conn, admitted func(), err error) {
+	leave, err := d.shared.admission.sshd(ctx, s.sshd(), cmp.Or(d.LoginsAtOnce, loginsAtOnce))
+	if err != nil {
+		return nil, nil, err
+	}
+	if conn, err = d.network(ctx, s, via); err != nil {
+		leave()
+		return nil, nil, err
+	}
+	done, err := d.shared.admission.handshake(ctx)
+	if err != nil {
+		leave()
+		conn.Close()
+		return nil, nil, err
+	}
+	return conn, func() { done(); leave() }, nil
+}
+
+// network opens the way to the host's sshd: TCP, a command, or a jump host.
+func (d *Dialer) network(ctx context.Context, s *settings, via *sshTransport) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	switch {
 	case via != nil:
-		conn, err = via.dial(ctx, s.addr())
-		return conn, via, err
+		return via.dial(ctx, s.addr())
 	case s.proxyCommand != "":
-		conn, err = startProxyCommand(s.proxyCommand)
-		return conn, nil, err
+		return startProxyCommand(s.proxyCommand)
 	}
 	dialer := net.Dialer{KeepAlive: 30 * time.Second}
 	if s.bindAddress != "" {
 		ip := net.ParseIP(s.bindAddress)
 		if ip == nil {
-			return nil, nil, fmt.Errorf("BindAddress %q is not an address", s.bindAddress)
+			return nil, fmt.Errorf("BindAddress %q is not an address", s.bindAddress)
 		}
 		dialer.LocalAddr = &net.TCPAddr{IP: ip}
 	}
-	conn, err = dialer.DialContext(ctx, "tcp"+s.addressFamily, s.addr())
-	return conn, nil, err
+	return dialer.DialContext(ctx, "tcp"+s.addressFamily, s.addr())
 }
 
 func (h *handshake) config(check *hostKeyCheck) *ssh.ClientConfig {

@@ -1,11 +1,13 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,10 +16,11 @@ import (
 	"github.com/gofleet/gofleet/agent/wire"
 )
 
-// jump is one connection to a jump host, shared by all hosts behind it.
+// jump is the connections to a jump host, shared by all hosts behind it: one,
+// and more only where more hosts at once would be too many for it.
 type jump struct {
 	turn chan struct{} // holds one token: who has it may dial, the others wait
-	via  *sshTransport
+	vias []*sshTransport
 	last failure
 }
 
@@ -29,7 +32,7 @@ type failure struct {
 }
 
 // lastJump connects to the jump hosts of s, one behind the other, and gives
-// the connection to the last one.
+// the connection to the last one, with a seat on it.
 func (d *Dialer) lastJump(ctx context.Context, s *settings) (*sshTransport, error) {
 	var via *sshTransport
 	var chain []string
@@ -40,7 +43,12 @@ func (d *Dialer) lastJump(ctx context.Context, s *settings) (*sshTransport, erro
 		if err != nil {
 			return nil, err
 		}
-		if via, err = j.connect(ctx, d, hop, via); err != nil {
+		prev := via
+		via, err = j.connect(ctx, d, hop, prev)
+		if prev != nil {
+			prev.stand() // connections of jump hosts are few, and stay
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -61,8 +69,8 @@ func (d *Dialer) jump(id string) (*jump, error) {
 	return j, nil
 }
 
-// connect gives the connection to the jump host, dialling it through prev
-// where there is none or where it broke.
+// connect gives a connection to the jump host and takes a seat on it, dialling
+// it through prev where there is none, or all broke or are full.
 func (j *jump) connect(ctx context.Context, d *Dialer, s *settings, prev *sshTransport) (*sshTransport, error) {
 	came := time.Now()
 	select {
@@ -74,8 +82,12 @@ func (j *jump) connect(ctx context.Context, d *Dialer, s *settings, prev *sshTra
 	if j.last.err != nil && (j.last.final || j.last.at.After(came)) {
 		return nil, j.last.err // what this host has waited for
 	}
-	if j.via != nil && j.via.broken() == nil {
-		return j.via, nil
+	j.vias = slices.DeleteFunc(j.vias, func(t *sshTransport) bool { return t.broken() != nil })
+	seats := cmp.Or(d.ForwardsEach, forwardsEach)
+	for _, t := range j.vias {
+		if t.sit(seats) {
+			return t, nil
+		}
 	}
 	hop := *s
 	hop.via = prev
@@ -87,7 +99,8 @@ func (j *jump) connect(ctx context.Context, d *Dialer, s *settings, prev *sshTra
 		}
 		return nil, err
 	}
-	j.via = via
+	via.sit(seats)
+	j.vias = append(j.vias, via)
 	return via, nil
 }
 
@@ -102,8 +115,8 @@ func jumpError(s *settings, err error) error {
 func (j *jump) close() {
 	j.turn <- struct{}{}
 	defer func() { <-j.turn }()
-	if j.via != nil {
-		j.via.close()
+	for _, t := range j.vias {
+		t.close()
 	}
 }
 

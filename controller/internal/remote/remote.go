@@ -52,6 +52,8 @@ type Dialer struct {
 	Home              string        // the user's home; empty: os.UserHomeDir
 	LocalUser         string        // empty: $USER, else the account's name
 	StartTimeout      time.Duration // how long a starting agent may be silent; 0 is 60 s
+	LoginsAtOnce      int           // at one sshd; 0 is 4
+	ForwardsEach      int           // hosts behind one connection to a jump host; 0 is 500
 	KeepAlive         time.Duration // between server-alive requests; 0 is 15 s or ssh_config's; three unanswered end the connection
 
 	// Passphrase asks for the passphrase of an encrypted key file. It is

@@ -18,6 +18,8 @@ type shared struct {
 	agents   map[string]*agentSocket
 	jumps    map[string]*jump
 	closed   bool
+
+	admission admission
 }
 
 // maxWarnings bounds what is kept to warn only once.

@@ -20,6 +20,7 @@ type sshTransport struct {
 	mu    sync.Mutex
 	ended bool
 	cause error
+	seats int // that hosts behind this jump host have
 
 	done   chan struct{} // closed when the connection has ended
 	noSFTP error         // SFTP was tried, and is not there

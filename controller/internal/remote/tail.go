@@ -60,7 +60,7 @@ func newTail(word string, found func(int), alive func()) *tail {
 // read takes everything from r. done is closed at its end.
 func (t *tail) read(r io.Reader) {
 	defer close(t.done)
-	buf := make([]byte, 4<<10)
+	buf := make([]byte, 1<<10)
 	for {
 		n, err := r.Read(buf)
 		if n > 0 {
