@@ -25,9 +25,13 @@ type Reader struct {
 	max int
 }
 
+// readerSize is what a Reader keeps for each of thousands of hosts; longer
+// lines get their room while they are read, and raw bytes need none.
+const readerSize = 4 << 10
+
 // NewReader makes a Reader that refuses lines of more than max bytes.
 func NewReader(r io.Reader, max int) *Reader {
-	return &Reader{br: bufio.NewReaderSize(r, 64<<10), max: max}
+	return &Reader{br: bufio.NewReaderSize(r, readerSize), max: max}
 }
 
 // Line reads one line without its end. It holds at most the limit in memory.
