@@ -37,7 +37,7 @@ func main() {
 		return err
 	})
 	flag.StringVar(&b.disk, "disk", "", "keep the hosts' files below this directory instead of on tmpfs")
-	simulated := flag.Int("simulated", 2000, "simulated hosts for the controller's memory; 0 leaves that out")
+	simulated := flag.Int("simulated", 5000, "simulated hosts, for the controller's speed and memory; 0 leaves that out")
 	agent := flag.String("agent", "bin/agents/gofleet-agent-linux-"+runtime.GOARCH, "the agent to weigh")
 	serve := flag.Int("serve-simulated", 0, "serve so many simulated hosts until stdin ends (the bench starts itself so)")
 	onlyUpgrade := flag.Bool("only-upgrade", false, "measure the upgrades alone")

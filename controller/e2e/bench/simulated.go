@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,157 +11,201 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
+	"text/tabwriter"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"github.com/gofleet/gofleet/agent/spec"
-	"github.com/gofleet/gofleet/agent/wire"
-	"github.com/gofleet/gofleet/controller/internal/lab/sshsim"
+	"github.com/gofleet/gofleet/controller/e2e/faults/rig"
 )
 
-// marker is in the shell line that starts an agent; Hello stands behind it.
-var marker = regexp.MustCompile(`[0-9a-f]{32}`)
+// few is how many simulated hosts Ansible gets: it takes a process for each.
+const few = 200
 
-// serveSimulated is another process of the bench: n hosts on loopback whose
-// agents answer every task with a report. It writes an inventory and a key into
-// dir, says so, and serves until stdin ends.
-func serveSimulated(n int, dir string) error {
-	signer, private, err := sshsim.NewKey()
-	if err != nil {
-		return err
-	}
-	hostKey, _, err := sshsim.NewKey()
-	if err != nil {
-		return err
-	}
-	hosts := make([]sshsim.Host, n)
-	for i := range hosts {
-		hosts[i] = sshsim.Host{Keys: []ssh.PublicKey{signer.PublicKey()}, HostKey: hostKey, Exec: simulatedAgent}
-	}
-	server, err := sshsim.StartMany(hosts)
-	if err != nil {
-		return err
-	}
-	defer server.Close()
-	var inventory strings.Builder
-	fmt.Fprintf(&inventory, "all:\n  vars:\n    ansible_user: root\n    gofleet_go_version: \"1.26.8\"\n    ansible_ssh_private_key_file: %s\n    ansible_ssh_common_args: -o UserKnownHostsFile=%s\n  hosts:\n",
-		filepath.Join(dir, "key"), filepath.Join(dir, "known_hosts"))
-	for i := range hosts {
-		a := server.Addr(i)
-		fmt.Fprintf(&inventory, "    sim%05d: {ansible_host: %s, ansible_port: %d}\n", i, a.Addr(), a.Port())
-	}
-	for name, content := range map[string]string{
-		"key": string(private), "known_hosts": server.KnownHosts(), "inventory.yaml": inventory.String(),
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			return err
-		}
-	}
-	fmt.Println("ready")
-	_, err = io.Copy(io.Discard, os.Stdin)
-	return err
+// rawPlay is the least that Ansible can do with a host: one command without
+// Python and without facts.
+const rawPlay = `- hosts: all
+  gather_facts: false
+  tasks:
+    - ansible.builtin.raw: uname -sm
+      changed_when: false
+`
+
+// fleet is simulated hosts at work, and what they are measured with.
+type fleet struct {
+	*bench
+	dir      string
+	n        int
+	releases []*rig.Toolchain
+	table    *tabwriter.Writer
 }
 
-// simulatedAgent says Hello and answers one task.
-func simulatedAgent(_ context.Context, c sshsim.Command) int {
-	m := marker.FindString(c.Line)
-	hello, err := json.Marshal(wire.Hello{Protocol: wire.Protocol, Platform: spec.Platform{OS: "linux", Arch: "amd64"}, Cached: true})
-	if err != nil || m == "" {
-		return 1
-	}
-	fmt.Fprintf(c.Stdout, "%s cached\n%s hello %s\n", m, m, hello)
-	in, out := wire.NewReader(c.Stdin, wire.MaxLine), wire.NewWriter(c.Stdout)
-	for {
-		var command wire.Command
-		if err := in.Read(&command); err != nil {
-			return 1
-		}
-		if command.Task != nil {
-			report := wire.Report{Status: wire.OK, Go: wire.GoChange{Before: "1.26.8", After: "1.26.8"}}
-			for _, name := range []string{"os", "arch", "kernel", "glibc", "cpus", "memory", "disk", "inodes", "noexec", "clock"} {
-				report.Checks = append(report.Checks, wire.Check{Name: name, Status: wire.Pass, Actual: "as it is", Wanted: "as wanted"})
-			}
-			out.Write(wire.Event{Report: &report})
-			return 0
-		}
-	}
-}
-
-// simulated audits n simulated hosts at once and prints what the controller
-// took.
+// simulated audits and installs n simulated hosts and prints what the
+// controller took for it.
 func (b *bench) simulated(ctx context.Context, n int) error {
 	dir, err := os.MkdirTemp("", "gofleet-sim-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	end, err := startSimulated(ctx, n, dir)
+	if err != nil {
+		return err
+	}
+	defer end()
+	f := &fleet{bench: b, dir: dir, n: n, table: tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)}
+	if err := f.make("1.26.90", "1.26.91"); err != nil {
+		return err
+	}
+	fmt.Printf("%d simulated hosts, and the controller, on %d CPUs; an archive of %s\n\n", n, runtime.NumCPU(), spec.FormatSize(f.releases[0].Size))
+	fmt.Fprintln(f.table, "\tseconds\thosts/s\tcontroller's peak memory\tbeyond 60 MB, a host\tjournal")
+	all := fmt.Sprint(n)
+	for _, r := range []struct {
+		name  string
+		hosts int
+		to    int
+		args  []string
+	}{
+		{"audit, 50 at once", n, 0, []string{"audit"}},
+		{"audit, all at once", n, 0, []string{"audit", "-f", all}},
+		{"apply, 50 at once", n, 0, []string{"apply"}},
+		{"apply, 50 at once, nothing to do", n, 0, []string{"apply"}},
+		{"apply --serial 1,10%,100%, all at once", n, 1, []string{"apply", "-f", all, "--serial", "1,10%,100%", "--max-fail", "1%"}},
+		{"audit of a few", min(n, few), 1, []string{"audit", "-i", filepath.Join(dir, "few.yaml")}},
+	} {
+		if err := f.gofleet(ctx, r.name, r.hosts, f.releases[r.to], r.args...); err != nil {
+			return fmt.Errorf("%s: %w", r.name, err)
+		}
+	}
+	if b.ansible != "" {
+		if err := f.playbook(ctx); err != nil {
+			return err
+		}
+	}
+	if err := f.table.Flush(); err != nil {
+		return err
+	}
+	fmt.Println()
+	return nil
+}
+
+// startSimulated starts the process of the simulated hosts.
+func startSimulated(ctx context.Context, n int, dir string) (end func(), err error) {
 	server := exec.CommandContext(ctx, "/proc/self/exe", "-serve-simulated", fmt.Sprint(n), "-dir", dir)
 	server.Stderr = os.Stderr
 	stdin, err := server.StdinPipe()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	stdout, err := server.StdoutPipe()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := server.Start(); err != nil {
-		return err
+		return nil, err
 	}
-	defer func() {
+	end = func() {
 		stdin.Close()
 		server.Wait()
-	}()
-	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
-		return fmt.Errorf("simulated hosts did not start: %w", err)
 	}
-	audit := exec.CommandContext(ctx, b.gofleet, "audit", "-i", filepath.Join(dir, "inventory.yaml"), "-f", fmt.Sprint(n), "--timeout", "120")
-	audit.Env = append(os.Environ(), "XDG_STATE_HOME="+filepath.Join(dir, "state"))
+	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
+		end()
+		return nil, fmt.Errorf("simulated hosts did not start: %w", err)
+	}
+	return end, nil
+}
+
+// make makes small archives.
+func (f *fleet) make(versions ...string) error {
+	self, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	defer self.Close()
+	programs := &rig.Programs{Dir: f.dir, GoCommand: make([]byte, 64)} // the head of a program for this machine
+	if _, err := io.ReadFull(self, programs.GoCommand); err != nil {
+		return err
+	}
+	for _, v := range versions {
+		t, err := programs.Make(v, rig.Shape{Files: 100, Noise: 300 << 10})
+		if err != nil {
+			return err
+		}
+		f.releases = append(f.releases, t)
+	}
+	return nil
+}
+
+// gofleet measures one command over hosts, each of which must end well.
+func (f *fleet) gofleet(ctx context.Context, name string, hosts int, t *rig.Toolchain, args ...string) error {
+	vars, err := json.Marshal(rig.Want(t))
+	if err != nil {
+		return err
+	}
+	if hosts == f.n {
+		args = append(args, "-i", filepath.Join(f.dir, "inventory.yaml"))
+	}
+	state := filepath.Join(f.dir, "state")
+	if err := os.RemoveAll(state); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, f.bench.gofleet, append(args, "-e", string(vars), "--ssh-config", "none")...)
+	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+state, "XDG_CACHE_HOME="+filepath.Join(f.dir, "cache"))
 	begun := time.Now()
-	if err := run(audit); err != nil {
+	if err := run(cmd); err != nil {
 		return err
 	}
 	took := time.Since(begun)
-	usage, ok := audit.ProcessState.SysUsage().(*syscall.Rusage)
+	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	if !ok {
 		return errors.New("this system tells no peak memory")
 	}
 	peak := usage.Maxrss << 10
-	fmt.Printf("%d simulated hosts audited at once: %.1f s, %.0f hosts/s, controller's peak memory %s (60 MB + %.0f KB a host)\n",
-		n, took.Seconds(), float64(n)/took.Seconds(), spec.FormatSize(peak), float64(peak-60e6)/float64(n)/1e3)
+	journal, err := bytesIn(state)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(f.table, "%s: gofleet %s\t%.1f\t%.0f\t%s\t%.0f KB\t%s\n", fmt.Sprint(hosts), name, took.Seconds(), float64(hosts)/took.Seconds(),
+		spec.FormatSize(peak), max(0, float64(peak-60e6))/float64(hosts)/1e3, spec.FormatSize(journal))
 	return nil
 }
 
-// agents prints what the agents weigh and how fast one is up.
-func (b *bench) agents(ctx context.Context, agent string) error {
-	program, err := os.ReadFile(agent)
-	if err != nil {
-		return err
-	}
-	var packed bytes.Buffer
-	z, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
-	if err != nil {
-		return err
-	}
-	if _, err := z.Write(program); err != nil {
-		return err
-	}
-	if err := z.Close(); err != nil {
-		return err
-	}
-	best := time.Hour
-	for range 20 {
-		begun := time.Now()
-		if err := run(exec.CommandContext(ctx, agent, "version")); err != nil {
+// bytesIn is how much is in the files below a directory.
+func bytesIn(dir string) (sum int64, err error) {
+	err = filepath.WalkDir(dir, func(_ string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
 			return err
 		}
-		best = min(best, time.Since(begun))
+		info, err := d.Info()
+		if err == nil {
+			sum += info.Size()
+		}
+		return err
+	})
+	return sum, err
+}
+
+// playbook is Ansible with one raw task on a few of the hosts.
+func (f *fleet) playbook(ctx context.Context) error {
+	play := filepath.Join(f.dir, "raw.yml")
+	if err := os.WriteFile(play, []byte(rawPlay), 0o600); err != nil {
+		return err
 	}
-	fmt.Printf("agent: %.2f MB on disk, %.2f MB compressed, up and done in %.1f ms at best of 20\n",
-		float64(len(program))/1e6, float64(packed.Len())/1e6, best.Seconds()*1e3)
+	cmd := exec.CommandContext(ctx, f.ansible, "-i", filepath.Join(f.dir, "few.yaml"), "-f", "50", play)
+	cmd.Env = append(os.Environ(), "ANSIBLE_PIPELINING=1", "ANSIBLE_NOCOLOR=1", "ANSIBLE_LOCALHOST_WARNING=0",
+		"ANSIBLE_SSH_USETTY=0", "ANSIBLE_SSH_ARGS=-o ControlMaster=no") // with one task, a shared connection only costs
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	begun := time.Now()
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", f.ansible, err, out.Bytes()[:min(out.Len(), 4<<10)])
+	}
+	took := time.Since(begun)
+	if ended := strings.Count(out.String(), "ok=1 "); ended != min(f.n, few) {
+		return fmt.Errorf("ansible-playbook came through with %d of %d hosts", ended, min(f.n, few))
+	}
+	fmt.Fprintf(f.table, "%d: ansible-playbook -f 50, one raw task\t%.1f\t%.1f\t\t\t\n", min(f.n, few), took.Seconds(), float64(min(f.n, few))/took.Seconds())
 	return nil
 }

@@ -18,10 +18,10 @@ import (
 
 // Programs are what Build builds, and the toolchains made with them.
 type Programs struct {
-	Dir     string // a scratch directory, the caller's
-	Gofleet string // carries agents built with the tag faultpoints
-	agent   string // the one that it carries for this machine
-	fakego  []byte // stands in for the go command
+	Dir       string // a scratch directory, the caller's
+	Gofleet   string // carries agents built with the tag faultpoints
+	agent     string // the one that it carries for this machine
+	GoCommand []byte // stands in for the go command in what Make makes
 }
 
 // Build builds everything from the sources of the repository at repo into dir.
@@ -70,6 +70,6 @@ func Build(ctx context.Context, repo, dir string) (*Programs, error) {
 			return nil, err
 		}
 	}
-	p.fakego, err = os.ReadFile(fakego)
+	p.GoCommand, err = os.ReadFile(fakego)
 	return p, err
 }

@@ -43,7 +43,7 @@ type Shape struct {
 // what gofleet asks. All of its content depends on version; one of 1.20 has no
 // go.env, so that its settings go to the deploy user's home.
 func (p *Programs) Make(version string, s Shape) (*Toolchain, error) {
-	head := bytes.Clone(p.fakego[:64])
+	head := bytes.Clone(p.GoCommand[:64])
 	head[56], head[57] = 0, 0 // a program without segments
 	tool := "pkg/tool/linux_" + runtime.GOARCH + "/"
 	type entry struct {
@@ -54,7 +54,7 @@ func (p *Programs) Make(version string, s Shape) (*Toolchain, error) {
 	entries := []entry{
 		{"VERSION", 0o644, []byte("go" + version + "\ntime 2026-01-01T00:00:00Z\n")},
 		{"go.env", 0o644, []byte("# shipped\nGOPROXY=https://proxy.invalid,direct\nGOTOOLCHAIN=auto\n")},
-		{"bin/go", 0o755, p.fakego},
+		{"bin/go", 0o755, p.GoCommand},
 		{"bin/gofmt", 0o755, head},
 		{tool + "asm", 0o755, head},
 		{tool + "compile", 0o755, head},
