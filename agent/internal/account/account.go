@@ -41,7 +41,7 @@ func Plan(ctx context.Context, want *spec.User, rec *record.Record) ([]change.St
 			"run with -b, or drop gofleet_user")
 	}
 	if err := p.plan(ctx, want); err != nil {
-		return nil, nil, asWire(err)
+		return nil, nil, wire.AsError(err, wire.KindHost)
 	}
 	return p.steps, p.warnings, nil
 }
@@ -239,14 +239,6 @@ func dropped(had, want []string) []string {
 }
 
 func refused(err error, hint string) error { return wire.NewError(wire.KindAccount, err, hint) }
-
-func asWire(err error) error {
-	var e *wire.Error
-	if errors.As(err, &e) {
-		return err
-	}
-	return wire.NewError(wire.KindHost, err, "")
-}
 
 // relabelHome gives new files in a home their SELinux context. Where root has
 // no rights in the home (NFS), there is no context of ours to give.

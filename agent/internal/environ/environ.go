@@ -47,7 +47,7 @@ var commands = []string{"go", "gofmt"}
 func Plan(ctx context.Context, s *spec.Spec, target string, rec *record.Record) ([]change.Step, []string, error) {
 	p := &planner{rec: rec}
 	if err := p.plan(ctx, s, target); err != nil {
-		return nil, nil, asWire(err)
+		return nil, nil, wire.AsError(err, wire.KindHost)
 	}
 	return p.steps, p.warnings, nil
 }
@@ -57,7 +57,7 @@ func Plan(ctx context.Context, s *spec.Spec, target string, rec *record.Record) 
 func PlanRemove(ctx context.Context, rec *record.Record) ([]change.Step, []string, error) {
 	p := &planner{rec: rec}
 	if err := p.planRemove(ctx); err != nil {
-		return nil, nil, asWire(err)
+		return nil, nil, wire.AsError(err, wire.KindHost)
 	}
 	return p.steps, p.warnings, nil
 }
@@ -214,11 +214,3 @@ func (p *planner) forgetGone() {
 }
 
 func refused(err error, hint string) error { return wire.NewError(wire.KindEnvironment, err, hint) }
-
-func asWire(err error) error {
-	var e *wire.Error
-	if errors.As(err, &e) {
-		return err
-	}
-	return wire.NewError(wire.KindHost, err, "")
-}
