@@ -27,8 +27,8 @@ type Binary struct {
 	Gzip     []byte // the program, compressed
 }
 
-// ErrMissing is returned where gofleet was built without the agent asked for.
-var ErrMissing = errors.New("this gofleet was built without it: run `make agents` and build again")
+// ErrMissing is returned where gofleet was built without agents.
+var ErrMissing = errors.New("this gofleet was built without them: run `make build`")
 
 // Set is the embedded agents by platform.
 type Set map[spec.Platform]Binary
@@ -76,15 +76,6 @@ func parse(line string) (Binary, error) {
 		return Binary{}, fmt.Errorf("index line %q: %w", line, err)
 	}
 	return Binary{Platform: p, SHA256: fields[1], Size: size}, nil
-}
-
-// For gives the agent of a platform, or an error that wraps ErrMissing.
-func (s Set) For(p spec.Platform) (Binary, error) {
-	b, ok := s[p]
-	if !ok {
-		return Binary{}, fmt.Errorf("agent for %s: %w", p, ErrMissing)
-	}
-	return b, nil
 }
 
 // Platforms are those that the set serves, sorted.

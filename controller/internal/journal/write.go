@@ -20,7 +20,6 @@ import (
 // Syncs are shared: while one is under way, those who want another wait
 // together for the next, so that many hosts at once cost few.
 type Writer struct {
-	run   Run
 	file  *os.File
 	now   func() time.Time
 	ended chan struct{} // the writing goroutine
@@ -81,7 +80,7 @@ func (s Store) create(run Run, now func() time.Time) (*Writer, error) {
 		f.Close()
 		return nil, err
 	}
-	return newWriter(run, f, newHosts(&run), now), nil
+	return newWriter(f, newHosts(&run), now), nil
 }
 
 // Resume goes on with the journal of a run whose process is gone. What it knows
@@ -105,18 +104,15 @@ func (s Store) Resume(id string, now func() time.Time) (*Writer, *Record, error)
 	if err != nil {
 		return fail(err)
 	}
-	return newWriter(record.Run, f, record.hosts, now), record, nil
+	return newWriter(f, record.hosts, now), record, nil
 }
 
-func newWriter(run Run, f *os.File, h *hosts, now func() time.Time) *Writer {
-	w := &Writer{run: run, file: f, now: now, hosts: h, ended: make(chan struct{})}
+func newWriter(f *os.File, h *hosts, now func() time.Time) *Writer {
+	w := &Writer{file: f, now: now, hosts: h, ended: make(chan struct{})}
 	w.changed = sync.NewCond(&w.mu)
 	go w.write()
 	return w
 }
-
-// Run is what the run was asked for.
-func (w *Writer) Run() Run { return w.run }
 
 // Say appends an event; its time is now. It does not wait.
 func (w *Writer) Say(e Event) Mark {
