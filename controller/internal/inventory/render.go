@@ -23,14 +23,20 @@ type ListOptions struct {
 	Dialect Dialect
 }
 
-// ListJSON is what ansible-inventory --list prints, byte for byte.
-func (inv *Inventory) ListJSON(o ListOptions) ([]byte, error) {
-	inv.mu.Lock()
-	defer inv.mu.Unlock()
+// listed are the hosts of a list, prepared.
+func (inv *Inventory) listed(o ListOptions) ([]*Host, error) {
 	hosts, err := inv.match("all", o.Limit)
 	if err == nil {
 		err = inv.prepareAll(hosts)
 	}
+	return hosts, err
+}
+
+// ListJSON is what ansible-inventory --list prints, byte for byte.
+func (inv *Inventory) ListJSON(o ListOptions) ([]byte, error) {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	hosts, err := inv.listed(o)
 	if err != nil {
 		return nil, err
 	}

@@ -9,10 +9,7 @@ import (
 func (inv *Inventory) ListYAML(o ListOptions) ([]byte, error) {
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
-	hosts, err := inv.match("all", o.Limit)
-	if err == nil {
-		err = inv.prepareAll(hosts)
-	}
+	hosts, err := inv.listed(o)
 	if err != nil {
 		return nil, err
 	}
