@@ -185,23 +185,12 @@ func (v *variables) find(names []string) (any, bool) {
 }
 
 // text reads a string. Numbers are refused: YAML has changed how they were written.
-func (v *variables) text(names ...string) string {
-	value, ok := v.find(names)
-	if !ok {
-		return ""
-	}
-	s, ok := value.(string)
-	switch {
-	case !ok:
-		v.fail(v.last, fmt.Sprintf("%v is %s, not a string", value, kindOf(value)), "put it in quotes")
-	case strings.ContainsAny(s, "\n\r\x00"):
-		v.fail(v.last, "it holds a line break", "write it in one line")
-	}
-	return s
-}
+func (v *variables) text(names ...string) string { return v.line(names, true) }
 
 // secret is text that appears in no message.
-func (v *variables) secret(names ...string) string {
+func (v *variables) secret(names ...string) string { return v.line(names, false) }
+
+func (v *variables) line(names []string, shown bool) string {
 	value, ok := v.find(names)
 	if !ok {
 		return ""
@@ -209,9 +198,13 @@ func (v *variables) secret(names ...string) string {
 	s, ok := value.(string)
 	switch {
 	case !ok:
-		v.fail(v.last, fmt.Sprintf("it is %s, not a string", kindOf(value)), "put it in quotes")
+		what := "it"
+		if shown {
+			what = fmt.Sprint(value)
+		}
+		v.fail(v.last, fmt.Sprintf("%s is %s, not a string", what, kindOf(value)), "put it in quotes")
 	case strings.ContainsAny(s, "\n\r\x00"):
-		v.fail(v.last, "it holds a line break", "")
+		v.fail(v.last, "it holds a line break", "write it in one line")
 	}
 	return s
 }
