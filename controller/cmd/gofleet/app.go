@@ -122,7 +122,7 @@ func version() string {
 // addInventory adds the flags that choose hosts.
 func (a *app) addInventory(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringArrayVarP(&a.inventory.sources, "inventory", "i", nil, "inventory: a file, a program, a directory or a `host,` list; repeats (default: ansible.cfg's)")
+	f.StringArrayVarP(&a.inventory.sources, "inventory", "i", nil, "`source` of hosts: a file, a program, a directory, or their names with a comma; repeats (default: ansible.cfg's)")
 	f.StringVarP(&a.inventory.limit, "limit", "l", "", "only the hosts of this `pattern`; @file reads names")
 	f.StringArrayVarP(&a.inventory.extraVars, "extra-vars", "e", nil, "variables above all others: `k=v`, YAML, JSON or @file; repeats")
 	a.inventory.vault.add(f)

@@ -46,9 +46,9 @@ func (a *app) auditCommand() *cobra.Command {
 what was installed and with what the inventory says. It changes nothing on a
 host and leaves no file there. It needs no archives.
 
-A missing toolchain or another version is reported as changed (it would be).
-Something that was altered since it was installed is reported as drifted, and
-the exit code is 2.`,
+A missing toolchain or another version is reported as to change, in JSON as
+changed. Something that was altered since it was installed is reported as
+drifted, and the exit code is 2.`,
 		Example: `  gofleet audit -i inventory.yaml
   gofleet audit -i inventory.yaml --deep -l db
   gofleet audit -i inventory.yaml -o json | jq '.hosts[] | select(.status == "unmet")'`,
