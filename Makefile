@@ -23,10 +23,10 @@ AGENT_FLAGS := -trimpath -gcflags=all=-l $(HOT:%=-gcflags=%=) -ldflags='-s -w -b
 AGENT_SRC := $(shell find agent -name '*.go' -not -name '*_test.go') go.mod go.sum
 GO_SRC    := $(shell find agent controller -type f -not -name '*_test.go' -not -path '*/testdata/*' -not -path '$(EMBED)/*') go.mod go.sum
 
-.PHONY: help setup build agents collection demo test test-ansible test-fast lint man bench faults drill fuzz clean
+.PHONY: help setup build agents collection demo test test-ansible test-fast lint lint-ansible man bench faults drill fuzz clean
 
 help: ## show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install what building, the demo and the tests need
 	@.ci/setup test
@@ -75,11 +75,11 @@ test-ansible: setup ## run the collection's tests with every ansible-core; `make
 test-fast: build ## run the tests that need no hosts
 	@.ci/test fast
 
-lint: ## format, vet, staticcheck, ansible-lint
+lint: ## gofmt, vet, staticcheck
 	@.ci/setup build
 	@.ci/lint
 
-lint-ansible: setup ## ansible-lint and ansible-test sanity for the collection
+lint-ansible: setup ## run ansible-lint and ansible-test sanity for the collection
 	@.ci/lint-ansible
 
 collection: build ## build the Ansible collection's tarball into dist/
