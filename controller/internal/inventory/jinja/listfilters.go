@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -66,41 +65,6 @@ func lastFilter(r *Run, v any, _ *args) (any, error) {
 		return undefined("the last of nothing"), nil
 	}
 	return r.Force(items[len(items)-1])
-}
-
-// attributeOf follows a dotted path, of names and indices; nil is the item.
-func (r *Run) attributeOf(item, path any) (any, error) {
-	if path == nil {
-		return r.Force(item)
-	}
-	if n, ok := path.(int64); ok {
-		v, err := r.need(item)
-		if err != nil {
-			return nil, err
-		}
-		return r.item(v, n)
-	}
-	text, ok := path.(string)
-	if !ok {
-		return nil, fmt.Errorf("an attribute is named by text, not %s", typeName(path))
-	}
-	for part := range strings.SplitSeq(text, ".") {
-		v, err := r.Force(item)
-		if err != nil {
-			return nil, err
-		}
-		if u, ok := v.(*Undefined); ok {
-			return u, nil
-		}
-		var key any = part
-		if n, err := strconv.ParseInt(part, 10, 64); err == nil {
-			key = n
-		}
-		if item, err = r.item(v, key); err != nil {
-			return nil, err
-		}
-	}
-	return item, nil
 }
 
 // folded makes text lower case unless case counts.
@@ -260,129 +224,6 @@ func reverseFilter(r *Run, v any, _ *args) (any, error) {
 	return newList(items), err
 }
 
-// set collects values, each once, in order.
-type set struct {
-	run   *Run
-	items []any
-	known map[any]bool
-	rest  []any // what Python can't hash
-}
-
-func (s *set) has(v any) (bool, error) {
-	if k, err := keyOf(v); err == nil {
-		return s.known[k], s.run.spend(1)
-	}
-	return s.run.contains(newList(s.rest), v)
-}
-
-func (s *set) add(v any) error {
-	had, err := s.has(v)
-	if err != nil || had {
-		return err
-	}
-	if k, err := keyOf(v); err == nil {
-		if s.known == nil {
-			s.known = map[any]bool{}
-		}
-		s.known[k] = true
-	} else {
-		s.rest = append(s.rest, v)
-	}
-	s.items = append(s.items, v)
-	return nil
-}
-
-func (r *Run) setOf(v any) (*set, error) {
-	items, err := r.iterate(v)
-	if err != nil {
-		return nil, err
-	}
-	s := &set{run: r}
-	for _, item := range items {
-		item, err := r.need(item)
-		if err == nil {
-			err = s.add(item)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return s, nil
-}
-
-func uniqueFilter(r *Run, v any, a *args) (any, error) {
-	in, err := a.take("unique", "case_sensitive", "attribute")
-	if err != nil {
-		return nil, err
-	}
-	counts := false
-	if in[0] != nil {
-		if counts, err = r.truth(in[0]); err != nil {
-			return nil, err
-		}
-	}
-	items, err := r.iterate(v)
-	if err != nil {
-		return nil, err
-	}
-	seen := &set{run: r}
-	var out []any
-	for _, item := range items {
-		k, err := r.attributeOf(item, in[1])
-		if err == nil {
-			k, err = r.folded(k, counts)
-		}
-		if err != nil {
-			return nil, err
-		}
-		had, err := seen.has(k)
-		if err == nil && !had {
-			out = append(out, item)
-			err = seen.add(k)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return newList(out), nil
-}
-
-// setFilter keeps what keep says of being in the first and in the second, in
-// the order of the first and then of the second.
-func setFilter(keep func(a, b bool) bool) pluginFunc {
-	return func(r *Run, v any, a *args) (any, error) {
-		in, err := a.take("the filter", "b!")
-		if err != nil {
-			return nil, err
-		}
-		x, err := r.setOf(v)
-		if err != nil {
-			return nil, err
-		}
-		y, err := r.setOf(in[0])
-		if err != nil {
-			return nil, err
-		}
-		out := &set{run: r}
-		for i, side := range []*set{x, y} {
-			other := []*set{y, x}[i]
-			for _, item := range side.items {
-				there, err := other.has(item)
-				if err != nil {
-					return nil, err
-				}
-				inX, inY := i == 0 || there, i == 1 || there
-				if keep(inX, inY) {
-					if err := out.add(item); err != nil {
-						return nil, err
-					}
-				}
-			}
-		}
-		return newList(out.items), nil
-	}
-}
-
 func flattenFilter(r *Run, v any, a *args) (any, error) {
 	in, err := a.take("flatten", "levels", "skip_nulls")
 	if err != nil {
@@ -425,98 +266,6 @@ func flattenFilter(r *Run, v any, a *args) (any, error) {
 	}
 	err = walk(v, levels)
 	return newList(out), err
-}
-
-func mapFilter(r *Run, v any, a *args) (any, error) {
-	items, err := r.iterate(v)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]any, len(items))
-	path, byAttribute := a.named["attribute"]
-	if !byAttribute && len(a.pos) == 0 {
-		return nil, errors.New("map needs a filter, or attribute=")
-	}
-	for i, item := range items {
-		if err := r.spend(1); err != nil {
-			return nil, err
-		}
-		if byAttribute {
-			if out[i], err = r.attributeOf(item, path); err != nil {
-				return nil, err
-			}
-			if _, absent := out[i].(*Undefined); absent {
-				if d, ok := a.named["default"]; ok {
-					out[i] = d
-				}
-			}
-			continue
-		}
-		word, ok := a.pos[0].(string)
-		if !ok {
-			return nil, fmt.Errorf("a filter is named by text, not %s", typeName(a.pos[0]))
-		}
-		if item, err = r.Force(item); err != nil {
-			return nil, err
-		}
-		if out[i], err = r.apply(filterPlugin, bareName(word), item, &args{a.pos[1:], a.named}); err != nil {
-			return nil, err
-		}
-	}
-	return newList(out), nil
-}
-
-func bareName(word string) string {
-	return strings.TrimPrefix(strings.TrimPrefix(word, "ansible.builtin."), "ansible.legacy.")
-}
-
-// pickFilter is select, reject, selectattr and rejectattr.
-func pickFilter(attr, keep bool) pluginFunc {
-	return func(r *Run, v any, a *args) (any, error) {
-		items, err := r.iterate(v)
-		if err != nil {
-			return nil, err
-		}
-		pos := a.pos
-		var path any
-		if attr {
-			if len(pos) == 0 {
-				return nil, errors.New("the name of the attribute is missing")
-			}
-			path, pos = pos[0], pos[1:]
-		}
-		var out []any
-		for _, item := range items {
-			x, err := r.attributeOf(item, path)
-			if err != nil {
-				return nil, err
-			}
-			yes, err := r.passes(x, pos, a.named)
-			if err != nil {
-				return nil, err
-			}
-			if yes == keep {
-				out = append(out, item)
-			}
-		}
-		return newList(out), nil
-	}
-}
-
-// passes applies the test that the first of pos names, or truth.
-func (r *Run) passes(x any, pos []any, named map[string]any) (bool, error) {
-	if len(pos) == 0 {
-		return r.truth(x)
-	}
-	word, ok := pos[0].(string)
-	if !ok {
-		return false, fmt.Errorf("a test is named by text, not %s", typeName(pos[0]))
-	}
-	v, err := r.apply(testPlugin, bareName(word), x, &args{pos[1:], named})
-	if err != nil {
-		return false, err
-	}
-	return r.truth(v)
 }
 
 func zipFilter(r *Run, v any, a *args) (any, error) {
@@ -567,70 +316,6 @@ func batchFilter(r *Run, v any, a *args) (any, error) {
 			}
 		}
 		out = append(out, newList(part))
-	}
-	return newList(out), nil
-}
-
-func extractFilter(r *Run, v any, a *args) (any, error) {
-	in, err := a.take("extract", "container!", "morekeys")
-	if err != nil {
-		return nil, err
-	}
-	out, err := r.item(in[0], v)
-	if err != nil || in[1] == nil {
-		return out, err
-	}
-	keys := []any{in[1]}
-	if l, ok := in[1].(*List); ok {
-		keys = l.Items
-	}
-	for _, k := range keys {
-		if k, err = r.need(k); err != nil {
-			return nil, err
-		}
-		if out, err = r.need(out); err != nil {
-			return nil, err
-		}
-		if out, err = r.item(out, k); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-func groupbyFilter(r *Run, v any, a *args) (any, error) {
-	in, err := a.take("groupby", "attribute!", "default", "case_sensitive")
-	if err != nil {
-		return nil, err
-	}
-	items, err := r.iterate(v)
-	if err != nil {
-		return nil, err
-	}
-	sorted, err := r.sorted(items, []any{in[0]}, false, false)
-	if err != nil {
-		return nil, err
-	}
-	var out []any
-	var last any
-	for _, item := range sorted.(*List).Items {
-		key, err := r.attributeOf(item, in[0])
-		if err != nil {
-			return nil, err
-		}
-		if len(out) > 0 {
-			same, err := r.equal(key, last)
-			if err != nil {
-				return nil, err
-			}
-			if same {
-				group := out[len(out)-1].(*List).Items[1].(*List)
-				group.Items = append(group.Items, item)
-				continue
-			}
-		}
-		last = key
-		out = append(out, newTuple(key, newList([]any{item})))
 	}
 	return newList(out), nil
 }
