@@ -37,7 +37,7 @@ notes:
   - An archive is believed for a pin in O(sha256) or for the table of official sums in the collection.
     Other evidence is judged by the program C(gofleet), which then has to be on the PATH beside ansible-playbook,
     or named by the environment variable E(GOFLEET).
-  - Archives are judged before anything travels to the host. A bundle is not read; O(archives) can be the directory of archives in one.
-  - O(slo) and O(trusted_keys) are checked, so that an inventory for gofleet can be used, and have no effect.
+  - Archives are judged before anything travels to the host. A bundle in O(archives) is read by the program C(gofleet).
+  - O(slo) is checked, so that an inventory for gofleet can be used, and has no effect.
   - Relative paths in O(archives) are relative to the directory of the host's inventory.
 """

@@ -22,7 +22,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.gofleet.golang.plugins.plugin_utils import archives, authorities, bootstrap, local, programs
+from ansible_collections.gofleet.golang.plugins.plugin_utils import archives, authorities, bootstrap, errors, local, programs
 
 PREFIX = "gofleet_"
 PIECE = 8 << 20
@@ -56,7 +56,7 @@ class AgentTask(ActionBase):
             self._stdin = self._has_stdin()
             arguments = self._arguments()
             result = self._judge_first(arguments) or self._converse(arguments)
-        except archives.Refused as err:
+        except errors.Refused as err:
             result = {"changed": False, "failed": True, "kind": err.kind, "hint": err.hint}
             result["msg"] = "%s; %s" % (err, err.hint) if err.hint else str(err)
         except (Failed, authorities.Unusable, programs.Missing) as err:
@@ -154,9 +154,9 @@ class AgentTask(ActionBase):
                 continue
             try:
                 self._archive(question)
-            except archives.Missing:
+            except errors.Missing:
                 pass
-            except archives.Unjudged:
+            except errors.Unjudged:
                 self._later[question["platform"]] = question
         return result
 
@@ -164,13 +164,14 @@ class AgentTask(ActionBase):
         """Judge what the host could ask for before the agent travels to it."""
         question = self._later.pop(platform, None)
         if question:
-            with contextlib.suppress(archives.Missing):
+            with contextlib.suppress(errors.Missing):
                 self._archive(question)
 
     def _converse(self, arguments):
         """Run the agent until it needs nothing more. It is started again with each answer."""
         control = arguments["_gofleet"]
         archive, tries = None, 0
+        control["offers"] = self._offers()
         result = self._run_agent(arguments)
         while True:
             question = result.pop("_gofleet", None)
@@ -180,14 +181,34 @@ class AgentTask(ActionBase):
                 archive = self._archive(question["archive"])
                 if self._task.check_mode:
                     return result
-                control["release"] = archive.release(question["archive"])
-                control["transfer"] = archive.transfer()
+                archive.prepare(self._hosts())
+                self._settle(control, archive)
                 result = self._run_agent(arguments)
                 continue
             need, tries = question["need"], tries + 1
-            if archive is None or tries > 3 + archive.size // PIECE:
+            if archive is None:  # one of those that were offered
+                archive = self._believed[need["platform"]][1]
+                self._settle(control, archive)
+            if tries > 3 + archive.size // PIECE:
                 raise Failed("the agent asks again for what it was sent; what travels to this host does not arrive as it was")
             result = self._bring(arguments, archive, need, tries == 1)
+
+    def _settle(self, control, archive):
+        control.pop("offers", None)
+        control.update(archive.offer())
+
+    def _offers(self, only=None):
+        """Give the archives that are ready to travel, for the platform that a host has or for all of them."""
+        if self._task.check_mode:
+            return []
+        return [
+            archive.offer()
+            for platform, (asked, archive) in sorted(self._believed.items())
+            if only in (None, platform) and archive.unchanged() and archive.prepare(self._hosts(), make=False)
+        ]
+
+    def _hosts(self):
+        return len(self._vars.get("ansible_play_hosts_all") or [None])
 
     def _archive(self, question):
         asked, archive = self._believed.get(question["platform"], (None, None))
@@ -205,7 +226,7 @@ class AgentTask(ActionBase):
         if first and offset == 0 and need.get("direct"):
             # The agent has made a file for the login user to write to.
             try:
-                self._transfer_archive(archive.path, str(need["path"]))
+                self._transfer_archive(archive.file, str(need["path"]))
                 control["transfer"] = archive.transfer(whole=True, manifest=True)
             except AnsibleConnectionFailure:
                 raise
@@ -215,7 +236,7 @@ class AgentTask(ActionBase):
         control["offset"] = offset
         control["transfer"] = archive.transfer(manifest=not self._stdin or archive.size - offset <= PIECE)
         if self._stdin:
-            with open(archive.path, "rb") as f:
+            with open(archive.file, "rb") as f:
                 f.seek(offset)
                 data = f.read(PIECE)
             control["piece"] = len(data)
@@ -248,9 +269,9 @@ class AgentTask(ActionBase):
         """Put the archive from offset on into the task's directory on the host."""
         remote = self._connection._shell.join_path(self._tmp(), "archive")
         if offset == 0:
-            self._transfer_file(archive.path, remote)
+            self._transfer_file(archive.file, remote)
         else:
-            with open(archive.path, "rb") as f:
+            with open(archive.file, "rb") as f:
                 f.seek(offset)
                 self._send_bytes(f.read(), remote)
         self._fixup_perms2((self._tmp(), remote), execute=False)
@@ -261,18 +282,16 @@ class AgentTask(ActionBase):
 
         With data, None says that the agent is not there to take it.
         """
-        arguments["_gofleet"]["now"] = datetime.datetime.now(datetime.timezone.utc).isoformat()
-        text = json.dumps(arguments, ensure_ascii=True).encode() + b"\n"
-        word, rest = self._shell("run", text, data)
+        word, rest = self._shell("run", _line(arguments), data)
         if word == "need":
             if data:
                 return None
-            word, rest = self._bring_agent(text, rest)
+            word, rest = self._bring_agent(arguments, rest)
         if word == "result":
             return _decode(rest)
         raise Failed(_failure(word, rest))
 
-    def _bring_agent(self, text, said):
+    def _bring_agent(self, arguments, said):
         system, machine, gz = (said.split() + ["", "", ""])[:3]
         agent = programs.for_machine(self._agents, machine) if system == "Linux" else None
         if agent is None:
@@ -280,6 +299,9 @@ class AgentTask(ActionBase):
                 "there is no agent for %s %s; there are agents for: %s" % (system, machine, ", ".join(sorted(a.platform for a in self._agents)))
             )
         self._judge_rest(agent.platform)
+        if "offers" in arguments["_gofleet"]:
+            arguments["_gofleet"]["offers"] = self._offers(agent.platform)
+        text = _line(arguments)
         if not self._stdin:
             remote = self._connection._shell.join_path(self._tmp(), "gofleet-agent")
             self._send_bytes(agent.program(), remote)
@@ -333,6 +355,12 @@ class AgentTask(ActionBase):
 
     def _local_file(self):
         return tempfile.mkstemp(dir=C.DEFAULT_LOCAL_TMP, prefix="gofleet-")
+
+
+def _line(arguments):
+    """Give what the agent reads first."""
+    arguments["_gofleet"]["now"] = datetime.datetime.now(datetime.timezone.utc).isoformat()
+    return json.dumps(arguments, ensure_ascii=True).encode() + b"\n"
 
 
 def _uncompressed(ssh_args):

@@ -5,95 +5,110 @@
 """Find Go archives on the controller and judge them.
 
 As in gofleet, the first evidence that names a file decides: the pin, the table
-of official sums, and then whatever the program gofleet finds.
+of official sums, and then whatever the program gofleet finds. Bundles it reads
+alone.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
-import re
 import shutil
-import subprocess
 import tempfile
-import time
 from urllib.error import HTTPError
 
 from ansible.module_utils.urls import open_url
+from ansible.utils.display import Display
 
-from ansible_collections.gofleet.golang.plugins.plugin_utils import local, programs
-
-CHUNK = 4 << 20
-FORMAT = 2  # of what is kept about an archive
-
-
-class Refused(Exception):
-    """An archive that is missing or not believed. It has a kind and a way out."""
-
-    def __init__(self, kind, message, hint=""):
-        super().__init__(message)
-        self.kind = kind
-        self.hint = hint
-
-
-class Missing(Refused):
-    """There is no archive. Only a host that needs one has to know."""
-
-
-class Unjudged(Refused):
-    """Whether an archive can be believed cannot be told here."""
+from ansible_collections.gofleet.golang.plugins.plugin_utils import beside, known, local, programs
+from ansible_collections.gofleet.golang.plugins.plugin_utils.errors import Missing, Refused, Unjudged
 
 
 class Archive:
-    """A file that is believed."""
+    """An archive that is believed."""
 
-    def __init__(self, path, seen, evidence):
-        self.path = path
-        self.stamp = seen["stamp"]
-        self.name = os.path.basename(path)
-        self.sha256 = seen["sha256"]
-        self.size = seen["size"]
-        self.chunks = seen["chunks"]
-        self.tree = seen.get("tree")
-        self.manifest = seen.get("manifest")
-        self.evidence = evidence
+    def __init__(self, place, question, directory, release, seen=None):
+        self.place = place  # its file, or the bundle
+        self.stamp = known.place_stamp(place)
+        self.question = question
+        self.directory = directory
+        self.release = release
+        self.seen = seen  # what is known of the file; None in a bundle
+        self.sent = None
+        self.file = None  # what travels
+        self.file_stamp = None
 
     def unchanged(self):
-        """Tell whether the file is the one that was judged."""
-        return _stamp(self.path) == self.stamp
+        """Tell whether everything lies there as it was judged."""
+        return known.place_stamp(self.place) == self.stamp and (self.file is None or known.stamp(self.file) == self.file_stamp)
 
-    def release(self, question):
-        """Give what the agent is told of the archive. What is in it, its sha256 proves."""
-        release = {
-            "version": question["version"],
-            "platform": question["platform"],
-            "name": self.name,
-            "sha256": self.sha256,
-            "evidence": self.evidence,
-        }
-        if self.manifest:
-            release["tree"] = self.tree
-        return release
+    def prepare(self, hosts, make=True):
+        """See to what travels to so many hosts, and tell whether it is there.
+
+        The program gofleet has a form that hosts unpack faster. Without make, none is made.
+        """
+        if self.sent is None:
+            gofleet = beside.program()
+            found = self._offered(gofleet, hosts, make) if gofleet else None
+            if found:
+                self.release = dict(found["release"], evidence=self.release["evidence"])
+                self._sends(found["file"], found["transfer"])
+            elif not gofleet or make:
+                self._sends(self.place, self._as_it_is())
+        return self.sent is not None
+
+    def _offered(self, gofleet, hosts, make):
+        """Give what gofleet would send; None where that is not known, or where it cannot say."""
+        with known.Cache(self.place) as cache:
+            key = _offer_key(gofleet, self.question, self.directory, self.place) + [min(hosts, 4)]
+            found = cache.kept("transfer", key)
+            if found and known.stamp(found["file"]) == found["stamp"]:
+                return found
+            if not make:
+                return None
+            location = os.path.dirname(self.place) if self.seen else self.place
+            try:
+                found = beside.offer(gofleet, self.question, location, self.directory, hosts, transfer=True)
+            except Unjudged as err:
+                if not self.seen:
+                    raise
+                Display().vvv("gofleet: %s; the archive travels as it is" % err)
+                return None
+            if found["release"]["sha256"] != self.release["sha256"]:
+                raise known.changed(self.place)
+            found["stamp"] = known.stamp(found["file"])
+            cache.keep("transfer", key, found)
+            cache.save()
+            return found
+
+    def _as_it_is(self):
+        transfer = {"encoding": "gzip", "chunk_size": known.CHUNK}
+        transfer.update({key: self.seen[key] for key in ("sha256", "size", "chunks", "manifest") if key in self.seen})
+        return transfer
+
+    def _sends(self, file, transfer):
+        self.file, self.file_stamp, self.sent = file, known.stamp(file), transfer
+
+    @property
+    def size(self):
+        """Of what travels."""
+        return self.sent["size"]
+
+    def offer(self):
+        """Give what a host is told that may need the archive."""
+        return {"release": self.release, "transfer": self.transfer()}
 
     def transfer(self, whole=False, manifest=False):
-        """Give what travels: the file as it is.
+        """Give what travels.
 
         whole says that all of it has been sent. manifest adds the list of what
         is in it, which spares the host hashing every file, and is worth sending
         only with the last of the bytes.
         """
-        transfer = {
-            "encoding": "gzip",
-            "sha256": self.sha256,
-            "size": self.size,
-            "chunk_size": CHUNK,
-            "chunks": self.chunks,
-            "whole": whole,
-        }
-        if manifest and self.manifest:
-            transfer["manifest"] = self.manifest
+        transfer = dict(self.sent, whole=whole)
+        if not manifest:
+            transfer.pop("manifest", None)
         return transfer
 
 
@@ -110,10 +125,13 @@ def find(question, directory, option):
     """
     location = question["archives"]
     if not is_remote(question):
-        return _believe(_look(os.path.join(directory, os.path.expanduser(location)), question, option), question)
+        location = os.path.abspath(os.path.join(directory, os.path.expanduser(location)))
+        if _is_bundle(location):
+            return _from_bundle(location, question, directory, option)
+        return _believe(_look(location, question, option), question, directory)
     path, fresh = _download(location, question)
     try:
-        return _believe(path, question)
+        return _believe(path, question, directory)
     except Refused:
         _forget(path)
         if fresh:
@@ -121,20 +139,64 @@ def find(question, directory, option):
     # What was fetched before may be what the server no longer has.
     path, fresh = _download(location, question)
     try:
-        return _believe(path, question)
+        return _believe(path, question, directory)
     except Refused:
         _forget(path)
         raise
 
 
-def _believe(path, question):
-    with _Cache(path) as cache:
+def _believe(path, question, directory):
+    with known.Cache(path) as cache:
         try:
             seen = cache.seen()
             evidence = _judge(path, seen, question, cache)
         finally:
             cache.save()
-    return Archive(path, seen, evidence)
+    release = {
+        "version": question["version"],
+        "platform": question["platform"],
+        "name": os.path.basename(path),
+        "sha256": seen["sha256"],
+        "evidence": evidence,
+    }
+    if "manifest" in seen:
+        release["tree"] = seen["tree"]
+    return Archive(path, question, directory, release, seen)
+
+
+def _is_bundle(location):
+    """Tell what gofleet takes as a bundle: a directory with a manifest, a file, one of its parts or the name that they share."""
+    if os.path.isfile(os.path.join(location, "manifest")) or os.path.exists(location + ".parts"):
+        return True
+    return os.path.isfile(location) and not location.endswith(".tar.gz")
+
+
+def _from_bundle(location, question, directory, option):
+    gofleet = beside.program()
+    if gofleet is None:
+        raise Unjudged(
+            "archive_missing",
+            "%s is a bundle, which only the program gofleet can read, and it is not on this machine's PATH" % location,
+            "%s, or let %s name a directory of archives or an http(s) URL" % (beside.WAY, option),
+        )
+    with known.Cache(location) as cache:
+        key = _offer_key(gofleet, question, directory, location)
+        found = cache.kept("offer", key)
+        if found is None:
+            found = beside.offer(gofleet, question, location, directory)
+            cache.keep("offer", key, found)
+            cache.save()
+    return Archive(location, question, directory, found["release"])
+
+
+def _offer_key(gofleet, question, directory, place):
+    """Tell everything that what gofleet says of an archive depends on."""
+    keys = [os.path.join(directory, key) for key in question.get("trusted_keys", [])]
+    config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    own = os.path.join(config, "gofleet")
+    keys += [own] + [os.path.join(own, name) for name in (sorted(os.listdir(own)) if os.path.isdir(own) else [])]
+    beside_it = [place + suffix for suffix in (".asc", ".evidence")]
+    return [question, directory, known.place_stamp(place)] + [known.stamp(path) for path in [gofleet] + beside_it + keys]
 
 
 def _forget(path):
@@ -144,36 +206,17 @@ def _forget(path):
 
 
 def _look(directory, question, option):
-    directory = os.path.abspath(directory)
-    _refuse_bundle(directory, option)
     if not os.path.isdir(directory):
         raise Missing(
             "archive_missing",
             "%s is not a directory" % directory,
-            "%s names the directory or URL that has the Go archives; a relative path is relative to the inventory" % option,
+            "%s names the directory, bundle or URL that has the Go archives; a relative path is relative to the inventory" % option,
         )
     for name in question["names"]:
         path = os.path.join(directory, name)
         if os.path.exists(path):
             return path
     raise _missing(question, directory)
-
-
-def _refuse_bundle(location, option):
-    """Refuse what gofleet takes as a bundle: a directory with a manifest, a file, one of its parts or the name that they share."""
-    if os.path.isfile(os.path.join(location, "manifest")):
-        way = "name the directory of archives in it: %s" % os.path.join(location, "archives")
-    elif os.path.exists(location + ".parts") or os.path.isfile(location) and not location.endswith(".tar.gz"):
-        whole = re.sub(r"\.part[0-9]+$", "", location)
-        take = "tar --zstd -xf %s archives" % whole if os.path.isfile(whole) else "cat %s.part[0-9]* | tar --zstd -x archives" % whole
-        way = "take the archives out of it (%s) and name their directory" % take
-    else:
-        return
-    raise Refused(
-        "archive_missing",
-        "%s is a bundle, and the collection reads none: %s must be a directory of archives or an http(s) URL" % (location, option),
-        "gofleet apply reads it as it is; for a playbook, have gofleet bundle verify check who made it, then " + way,
-    )
 
 
 def _missing(question, location):
@@ -258,132 +301,24 @@ def _judge(path, seen, question, cache):
     return _ask_gofleet(path, seen, line, cache)
 
 
-def gofleet_program():
-    """Give the path of the program gofleet on this machine, or None."""
-    return (
-        os.environ.get("GOFLEET")
-        or shutil.which("gofleet")
-        or shutil.which(os.path.join(programs.CHECKOUT, "bin", "gofleet"))
-    )
-
-
 def _ask_gofleet(path, seen, line, cache):
-    program = gofleet_program()
-    if program is None:
+    gofleet = beside.program()
+    if gofleet is None:
         raise Unjudged(
             "archive_missing",
             "refuse %s: neither a pin nor the table of official sums names it, and its other evidence only the program gofleet can judge, "
             "which is not on this machine's PATH" % path,
-            "put gofleet beside ansible-playbook (or its path into the environment variable GOFLEET), or, if you know that the archive is good, pin it: "
-            + line,
+            "%s, or, if you know that the archive is good, pin it: %s" % (beside.WAY, line),
         )
-    key = [_stamp(program)] + [_stamp(path + suffix) for suffix in (".asc", ".evidence")]
-    verdict = cache.verdict(key)
+    key = [known.stamp(gofleet)] + [known.stamp(path + suffix) for suffix in (".asc", ".evidence")]
+    verdict = cache.kept("verdict", key)
     if verdict is None:
-        try:
-            done = subprocess.run(
-                [program, "verify", "-o", "json", path], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=600
-            )
-            found = json.loads(done.stdout)["files"][0]
-            verdict = dict(found["verdict"], sha256=found["sha256"])
-        except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError) as err:
-            raise Unjudged("archive_missing", "ask %s about %s: %s" % (program, path, err), "run: %s verify %s" % (program, path)) from err
-        cache.keep_verdict(key, verdict)
+        verdict = beside.verify(gofleet, path)
+        cache.keep("verdict", key, verdict)
     if not verdict.get("accepted"):
         raise Refused("archive_corrupt", "refuse %s: %s" % (path, verdict.get("reason")), verdict.get("hint", ""))
     if verdict["sha256"] != seen["sha256"]:
-        raise Refused("archive_corrupt", "refuse %s: it was changed while it was read" % path, "run the same play again")
+        raise known.changed(path)
     return "%s: %s" % (verdict.get("by"), verdict.get("reason"))
 
 
-def _stamp(path):
-    """Tell a file from what it was. Whoever writes to it changes ctime, which no program can set back."""
-    try:
-        st = os.stat(path)
-    except OSError:
-        return None
-    return [path, st.st_size, st.st_mtime_ns, st.st_ctime_ns, st.st_ino, st.st_dev]
-
-
-def _sums(path):
-    """Give the sums of a file."""
-    whole, chunks, size = hashlib.sha256(), [], 0
-    try:
-        with open(path, "rb") as f:
-            while True:
-                block = f.read(CHUNK)
-                if not block:
-                    break
-                whole.update(block)
-                chunks.append(hashlib.sha256(block).hexdigest())
-                size += len(block)
-    except OSError as err:
-        raise Refused("archive_missing", "read %s: %s" % (path, err.strerror)) from err
-    return {"sha256": whole.hexdigest(), "size": size, "chunks": chunks}
-
-
-class _Cache:
-    """What is known of one file. The forks of a play wait for each other here, so that one of them reads it.
-
-    The host hashes what arrives anyway: a file that lies about its times gains nothing.
-    """
-
-    def __init__(self, path):
-        self.path = path
-        self.entry = {}
-        self.changed = False
-        self.stack = contextlib.ExitStack()
-        directory = local.cache_directory()
-        name = hashlib.sha256(os.path.realpath(path).encode("utf-8", "surrogateescape")).hexdigest()[:32]
-        self.file = os.path.join(directory, name) if directory else None
-
-    def __enter__(self):
-        if self.file:
-            self.stack.enter_context(local.locked(self.file + ".lock"))
-            try:
-                with open(self.file, encoding="utf-8") as f:
-                    entry = json.load(f)
-                self.entry = entry if entry.get("format") == FORMAT else {}
-                for used in (self.file, self.file + ".lock"):
-                    os.utime(used)
-            except (OSError, ValueError, AttributeError):
-                self.entry = {}
-        return self
-
-    def __exit__(self, *exc):
-        self.stack.close()
-
-    def seen(self):
-        """Give sha256, size and chunks of the file; read it if it is not known."""
-        before = _stamp(self.path)
-        seen = self.entry.get("seen")
-        if seen and seen["stamp"] == before:
-            return seen
-        seen = local.survey(self.path, CHUNK) or _sums(self.path)
-        if before is None or _stamp(self.path) != before:
-            raise Refused("archive_corrupt", "read %s: it changed meanwhile" % self.path, "run the same play again")
-        seen["stamp"] = before
-        self.entry = {"format": FORMAT, "seen": seen}
-        # One that was changed just now could change again without showing it.
-        self.changed = time.time_ns() - before[3] > 2 * 10**9
-        return seen
-
-    def verdict(self, key):
-        """Give what gofleet said, if everything that it looked at is unchanged."""
-        kept = self.entry.get("verdict")
-        return kept["verdict"] if kept and kept["key"] == key else None
-
-    def keep_verdict(self, key, verdict):
-        """Keep what gofleet said of the file as it was seen."""
-        self.entry["verdict"] = {"key": key, "verdict": verdict}
-        self.changed = self.changed or time.time_ns() - self.entry["seen"]["stamp"][3] > 2 * 10**9
-
-    def save(self):
-        """Write what is new."""
-        if not self.file or not self.changed:
-            return
-        local.sweep(os.path.dirname(self.file))
-        fd, new = tempfile.mkstemp(dir=os.path.dirname(self.file), prefix=".new-")
-        with os.fdopen(fd, "w", encoding="utf-8") as f:
-            json.dump(self.entry, f)
-        os.rename(new, self.file)

@@ -43,9 +43,26 @@ type control struct {
 	Now        time.Time      `json:"now,omitzero"`
 	Release    *wire.Release  `json:"release,omitempty"`
 	Transfer   *wire.Transfer `json:"transfer,omitempty"`
+	Offers     []ansibleOffer `json:"offers,omitempty"` // for Release and Transfer, where the platform is not known
 	Rest       string         `json:"rest,omitempty"`   // a file on this host that has the transfer from Offset on
 	Piece      int64          `json:"piece,omitempty"`  // this many bytes of it follow the arguments
 	Offset     int64          `json:"offset,omitempty"` // where Rest or Piece begin
+}
+
+// ansibleOffer is an archive that the plugin would send to a host that needs
+// it.
+type ansibleOffer struct {
+	Release  wire.Release  `json:"release"`
+	Transfer wire.Transfer `json:"transfer"`
+}
+
+// choose takes from the offers the one for a platform.
+func (c *control) choose(p spec.Platform) {
+	for i := range c.Offers {
+		if o := &c.Offers[i]; c.Release == nil && o.Release.Platform == p {
+			c.Release, c.Transfer = &o.Release, &o.Transfer
+		}
+	}
 }
 
 // question is what a run cannot go on without.
@@ -56,7 +73,8 @@ type question struct {
 
 type needQuestion struct {
 	wire.Need
-	Direct bool `json:"direct"` // the login user may write to the file
+	Direct   bool          `json:"direct"`   // the login user may write to the file
+	Platform spec.Platform `json:"platform"` // whose archive it is
 }
 
 // order is what an Ansible task asks for.
@@ -100,6 +118,7 @@ func ansible(ctx context.Context, o AnsibleOptions) *moduleResult {
 	if err := ord.allowed(); err != nil {
 		return refusal(err)
 	}
+	ord.control.choose(platform)
 	r := &ansibleRun{order: ord, options: o, platform: platform}
 	report := r.do(ctx)
 	if ord.module && r.question.Archive != nil && !ord.check {
@@ -401,7 +420,7 @@ func (r *ansibleRun) bring(need wire.Need) error {
 		need.Offset += n
 	}
 	if need.Offset < size {
-		r.question.Need = &needQuestion{Need: need, Direct: r.direct()}
+		r.question.Need = &needQuestion{Need: need, Direct: r.direct(), Platform: r.platform}
 		return errAsked
 	}
 	upload.Have(size)

@@ -20,6 +20,7 @@ type archiveQuestion struct {
 	Names    []string      `json:"names"` // of files, the one that is preferred first
 	Archives string        `json:"archives"`
 	SHA256   string        `json:"sha256,omitempty"` // the pin
+	Keys     []string      `json:"trusted_keys,omitempty"`
 }
 
 // archiveFor asks for the archive that a spec wants on a platform.
@@ -27,7 +28,7 @@ func archiveFor(s *spec.Spec, p spec.Platform) *archiveQuestion {
 	base := "go" + s.GoVersion + "." + p.Dashed() // as package release has the names
 	return &archiveQuestion{
 		Version: s.GoVersion, Platform: p, Names: []string{base + ".tar.gz", base + ".module.tar.gz"},
-		Archives: s.Archives, SHA256: s.SHA256[p],
+		Archives: s.Archives, SHA256: s.SHA256[p], Keys: s.TrustedKeys,
 	}
 }
 

@@ -101,7 +101,7 @@ func (a *app) command() *cobra.Command {
 	root.PersistentFlags().CountVarP(&a.output.verbose, "verbose", "v", "say more; -vv more still")
 	root.AddCommand(
 		a.applyCommand(), a.auditCommand(), a.rollbackCommand(), a.removeCommand(),
-		a.runsCommand(), a.inventoryCommand(), a.fetchCommand(), a.verifyCommand(), a.bundleCommand(), a.serveCommand(), a.manCommand(),
+		a.runsCommand(), a.inventoryCommand(), a.fetchCommand(), a.verifyCommand(), a.bundleCommand(), a.serveCommand(), a.offerCommand(), a.manCommand(),
 	)
 	return root
 }

@@ -249,43 +249,6 @@ func TestNoNeed(t *testing.T) {
 	})
 }
 
-// TestBundle: the collection says that it reads no bundles, of any form, and
-// what to do instead is so.
-func TestBundle(t *testing.T) {
-	someAnsible(t, []lab.HostConfig{{}}, func(w *world) {
-		if err := os.CopyFS(filepath.Join(w.dir, "site", "archives"), os.DirFS(w.archives)); err != nil {
-			w.Fatal(err)
-		}
-		w.write("site/manifest", "files\n")
-		w.write("whole.bundle", "zstd\n")
-		w.write("split.bundle.parts", "sums\n")
-		w.write("split.bundle.part001", "zstd\n")
-		before := w.left("h1")
-		for name, way := range map[string]string{
-			"site":                 "then name the directory of archives in it: " + w.dir + "/site/archives",
-			"whole.bundle":         "(tar --zstd -xf " + w.dir + "/whole.bundle archives)",
-			"split.bundle":         "(cat " + w.dir + "/split.bundle.part[0-9]* | tar --zstd -x archives)",
-			"split.bundle.part001": "(cat " + w.dir + "/split.bundle.part[0-9]* | tar --zstd -x archives)",
-		} {
-			options := merge(w.options("1.26.8"), dict{"archives": filepath.Join(w.dir, name), "trusted_keys": []string{"any"}})
-			r := w.refused(options, nil, w.dir+"/"+name+" is a bundle, and the collection reads none: archives must be a directory of archives or an http(s) URL; gofleet apply reads it as it is")
-			if !strings.Contains(r.text(), way) {
-				w.Errorf("%s: the way out is not %q: %s", name, way, r.text())
-			}
-		}
-		vars := w.vars("1.26.8")
-		vars["gofleet_archives"] = filepath.Join(w.dir, "whole.bundle")
-		_, out := w.playbook(filepath.Join(built.collections, "ansible_collections/gofleet/golang/playbooks/install.yml"), vars)
-		if !strings.Contains(out, "gofleet_archives must be a directory of archives") {
-			w.Errorf("the role does not name its variable:\n%s", out)
-		}
-		if after := w.left("h1"); after != before {
-			w.Errorf("something was left:\n%s", after)
-		}
-		w.install(merge(w.options("1.26.8"), dict{"archives": filepath.Join(w.dir, "site/archives")}), nil, true)
-	})
-}
-
 // TestVariables: errors are those of package spec, all at once, with the name
 // that the reader has written.
 func TestVariables(t *testing.T) {

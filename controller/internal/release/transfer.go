@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 
 	"github.com/gofleet/gofleet/agent/wire"
 )
@@ -32,6 +33,16 @@ func (a *Archive) HasTransfer(encoding string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.hasZstd()
+}
+
+// TransferPath is the file that has what Transfer gave, for programs that read
+// it by themselves. The archive as it is may lie inside a bundle: then there is
+// no file of that name.
+func (a *Archive) TransferPath(encoding string) string {
+	if encoding == wire.Zstd {
+		return filepath.Join(a.cache.entry(a.in.SHA256), zstdName)
+	}
+	return a.Path()
 }
 
 // hasZstd takes the zstd form from the cache if need be. a.mu is held.
