@@ -63,6 +63,7 @@ func Parse(vars map[string]any, o Options) (*Spec, error) {
 	}
 	p.checkPaths(s)
 	meetCgo(s, given(vars, o.Prefix+"preconditions", "cgo"), given(vars, o.Prefix+"verify", "level"))
+	p.modulesEnv(s)
 	if len(p.errs) > 0 {
 		p.errs.sort()
 		return nil, p.errs
@@ -120,11 +121,12 @@ var readers = map[string]func(n node, s *Spec){
 	"slo":             func(n node, s *Spec) { s.SLO = n.slo() },
 	"ca_certificates": func(n node, s *Spec) { s.CACertificates = n.caCertificates() },
 	"netrc":           func(n node, s *Spec) { s.Netrc = n.netrc() },
+	"modules":         func(n node, s *Spec) { s.Modules = n.modules() },
 }
 
 // reserved are the names of later parts.
 var reserved = []string{
-	"modules", "gopath", "site_seed", "time",
+	"gopath", "site_seed", "time",
 	"packages", "users", "services", "firewall", "policy",
 }
 

@@ -89,6 +89,10 @@ func Variables() []Variable {
 			{Name: "login", Type: "str", Required: true, Help: "user name"},
 			{Name: "password", Type: "str", Required: true, Secret: true, Help: "password or token, from a vault"},
 		}},
+		{Name: "modules", Type: "raw", Help: "the bundle whose module cache hosts get as their GOPROXY, or a dictionary", Fields: []Variable{
+			{Name: "from", Type: "path", Required: true, Help: "the bundle: its file, its directory, or one of its parts"},
+			{Name: "private", Type: "list", Elements: "str", Default: []any{}, Help: "patterns of modules that the checksum database does not know, as in GOPRIVATE"},
+		}},
 	}
 }
 

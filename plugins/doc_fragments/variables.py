@@ -341,4 +341,8 @@ options:
           - Password or token, from a vault.
         type: str
         required: true
+  modules:
+    description:
+      - The bundle whose module cache hosts get as their GOPROXY, or a dictionary.
+    type: raw
 """
