@@ -25,8 +25,8 @@ type Spec struct {
 	// CACertificates are PEM texts or paths of files with some, as written; what
 	// travels is one certificate each, in canonical PEM.
 	CACertificates []string     `json:"ca_certificates,omitempty"`
-	Netrc          []NetrcEntry `json:"netrc,omitempty"` // of the deploy user, without one of who runs the agent
-	Modules       *Modules            `json:"modules,omitempty"` // Env has what it needs
+	Netrc          []NetrcEntry `json:"netrc,omitempty"`   // of the deploy user, without one of who runs the agent
+	Modules        *Modules     `json:"modules,omitempty"` // Env has what it needs
 }
 
 // Verification levels, from cheap to thorough. Each includes those before it.

@@ -10,7 +10,7 @@ import (
 )
 
 // Protocol is the number that Hello carries. It changes with any message.
-const Protocol = 3
+const Protocol = 4
 
 // Hello is the first thing an agent says, on a line of its own behind the
 // random marker that it was started with.
@@ -53,12 +53,15 @@ type Task struct {
 	Release    *Release  `json:"release,omitempty"` // nil: the controller has no archive for this platform
 	Missing    string    `json:"missing,omitempty"` // why Release is nil, for the error if it is needed
 	Compare    bool      `json:"compare,omitempty"` // what Release holds may be asked for, and then a part of it
+	// Modules is the module cache that the controller offers, in a Release of
+	// which only Name, Evidence and Tree are set. Only a difference of it travels.
+	Modules *Release `json:"modules,omitempty"`
 }
 
 // Release is the verified archive that the controller offers.
 type Release struct {
 	Version  string        `json:"version"`
-	Platform spec.Platform `json:"platform"`
+	Platform spec.Platform `json:"platform,omitzero"`
 	Name     string        `json:"name"`     // the file's name
 	SHA256   string        `json:"sha256"`   // of the archive as published
 	Evidence string        `json:"evidence"` // why it is believed, one line, kept in the manifest
@@ -112,7 +115,7 @@ type Command struct {
 	Stop     bool      `json:"stop,omitempty"` // abandon, unless a switch has begun
 }
 
-// Event is a message from the agent. Exactly one field is set.
+// Event is a message from the agent. Exactly one field is set, Modules apart.
 type Event struct {
 	Phase   string `json:"phase,omitempty"`   // check, wait, receive, account, verify, switch, environment, ...
 	Waiting string `json:"waiting,omitempty"` // the lock is held by: who
@@ -122,6 +125,7 @@ type Event struct {
 	// each its first and their number. The answer may still be all of it.
 	Lacks    [][2]int `json:"lacks,omitempty"`
 	Need     *Need    `json:"need,omitempty"`
+	Modules  bool     `json:"modules,omitempty"`  // beside Compare, Lacks and Need: it is about Task.Modules
 	Received int64    `json:"received,omitempty"` // bytes of the transfer that are hashed and extracted
 	Report   *Report  `json:"report,omitempty"`   // last
 }

@@ -305,6 +305,11 @@ func (o *order) readSpec(vars map[string]any) (warnings []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.spec.Modules != nil && o.action == wire.Apply {
+		return nil, &wire.Error{Kind: wire.KindArchiveMissing,
+			Message: prefix + "modules names a bundle, and the collection reads none",
+			Hint:    "gofleet apply brings modules, from the same inventory; or have hosts use a mirror (gofleet serve) with GOPROXY in " + prefix + "env"}
+	}
 	if o.version == "" && prefix == "" && (o.action == wire.Remove || o.action == wire.Rollback) {
 		o.version = o.spec.GoVersion
 	}

@@ -43,15 +43,20 @@ func (j *job) apply(ctx context.Context) error {
 	if err := j.missing(); err != nil {
 		return err
 	}
+	if err := j.planModules(ctx); err != nil {
+		return err
+	}
 	j.report.Go.After = s.GoVersion
 	j.noteDrift(ctx)
 	if j.changes.Checking() {
 		// In the order in which they are made.
 		err := j.changes.Run(ctx, accountSteps...)
 		err = errors.Join(err, j.changes.Run(ctx, settingSteps...))
+		err = errors.Join(err, j.changes.Run(ctx, j.moduleSteps()...))
 		err = errors.Join(err, j.changes.Run(ctx, j.installSteps(nil)...))
 		err = errors.Join(err, j.changes.Run(ctx, switchSteps...))
 		err = errors.Join(err, j.changes.Run(ctx, environSteps...))
+		err = errors.Join(err, j.changes.Run(ctx, j.removeModuleSteps()...))
 		return errors.Join(err, j.prune(ctx))
 	}
 
@@ -59,6 +64,9 @@ func (j *job) apply(ctx context.Context) error {
 		return err
 	}
 	j.options.fault("agent kept")
+	if err := j.receiveModules(ctx); err != nil {
+		return err
+	}
 	var staged *toolchain.Staged
 	if !j.state.Ready() {
 		if staged, err = j.receive(ctx); err != nil {
@@ -69,6 +77,9 @@ func (j *job) apply(ctx context.Context) error {
 		return errors.Join(err, staged.Discard())
 	}
 	if err := j.make(ctx, "settings", settingSteps); err != nil {
+		return errors.Join(err, staged.Discard())
+	}
+	if err := j.make(ctx, "modules", j.moduleSteps()); err != nil {
 		return errors.Join(err, staged.Discard())
 	}
 	if err := j.make(ctx, "install", j.installSteps(staged)); err != nil {
@@ -90,6 +101,9 @@ func (j *job) apply(ctx context.Context) error {
 	if err := j.make(ctx, "environment", environSteps); err != nil {
 		return err
 	}
+	if err := j.make(ctx, "modules", j.removeModuleSteps()); err != nil {
+		return err
+	}
 	return j.prune(ctx)
 }
 
@@ -105,6 +119,12 @@ func (j *job) applyToCurrent(ctx context.Context) error {
 		return err
 	}
 	if err := j.changes.Run(ctx, append(steps, settings...)...); err != nil {
+		return err
+	}
+	if err := j.planModules(ctx); err != nil {
+		return err
+	}
+	if err := j.changes.Run(ctx, append(j.moduleSteps(), j.removeModuleSteps()...)...); err != nil {
 		return err
 	}
 	if j.state.Link.Dir == "" {

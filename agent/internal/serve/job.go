@@ -39,6 +39,7 @@ type job struct {
 	store    *toolchain.Store
 	tree     tree.Manifest // of the release, once it is known
 	state    *toolchain.State
+	modules  *modules
 	record   *record.Record
 	begun    []byte // the record when the job began, for taking back
 	saved    []byte // the record as it stands on the host
@@ -189,6 +190,8 @@ func (j *job) locked(ctx context.Context, do func(context.Context) error) (err e
 	j.options.fault("done")
 	if err != nil {
 		j.takeBack()
+	} else if j.task.Action == wire.Apply {
+		j.sweepModules(ctx)
 	}
 	return err
 }

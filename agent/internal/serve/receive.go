@@ -9,24 +9,36 @@ import (
 	"github.com/gofleet/gofleet/agent/wire"
 )
 
+// incoming is what the controller may send: the release, or modules.
+type incoming struct {
+	release *wire.Release
+	modules bool
+	gather  func(context.Context) (*toolchain.Gathered, error) // what the host has of it; nil for nothing that counts
+}
+
 // receive brings the release into staging: what the host has of it already,
 // and the rest, or all of it, from the controller.
 func (j *job) receive(ctx context.Context) (*toolchain.Staged, error) {
+	return j.bring(ctx, incoming{release: j.task.Release, gather: j.gather})
+}
+
+// bring brings what is incoming into staging.
+func (j *job) bring(ctx context.Context, in incoming) (*toolchain.Staged, error) {
 	if err := j.store.Make(); err != nil {
 		return nil, err
 	}
-	have, err := j.gather(ctx)
+	have, err := in.gather(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { have.Discard() }()
 	if have != nil && len(have.Lacks()) == 0 {
-		return have.Staged(*j.task.Release)
+		return have.Staged(*in.release)
 	}
 	j.phaseBegins("receive")
-	ask := wire.Event{Want: true}
+	ask := wire.Event{Want: true, Modules: in.modules}
 	if have != nil {
-		ask = wire.Event{Lacks: have.Lacks()}
+		ask = wire.Event{Lacks: have.Lacks(), Modules: in.modules}
 	}
 	if err := j.out.Write(ask); err != nil {
 		return nil, err
@@ -37,13 +49,13 @@ func (j *job) receive(ctx context.Context) (*toolchain.Staged, error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	staged, resumed, err := j.receiveOnce(ctx, transfer, have)
+	staged, resumed, err := j.receiveOnce(ctx, in, transfer, have)
 	if resumed && err != nil && wire.AsError(err, "").Kind == wire.KindArchiveCorrupt && ctx.Err() == nil {
 		// The part that was there already is gone now; once more from the start.
-		if have, err = j.gather(ctx); err != nil {
+		if have, err = in.gather(ctx); err != nil {
 			return nil, err
 		}
-		staged, _, err = j.receiveOnce(ctx, transfer, have)
+		staged, _, err = j.receiveOnce(ctx, in, transfer, have)
 	}
 	return staged, err
 }
@@ -65,28 +77,28 @@ func (j *job) gather(ctx context.Context) (*toolchain.Gathered, error) {
 	}
 	if j.tree == nil {
 		var err error
-		if j.tree, err = j.compare(ctx); err != nil {
+		if j.tree, err = j.compare(ctx, wire.Event{Compare: true}, release.Tree); err != nil {
 			return nil, err
 		}
 	}
 	return j.store.Gather(ctx, bases, j.tree, environ.ShippedGoEnv)
 }
 
-// compare gets what the release holds from the controller.
-func (j *job) compare(ctx context.Context) (tree.Manifest, error) {
-	if err := j.out.Write(wire.Event{Compare: true}); err != nil {
+// compare gets what the controller offers, a tree, by asking for it.
+func (j *job) compare(ctx context.Context, ask wire.Event, want wire.Tree) (tree.Manifest, error) {
+	if err := j.out.Write(ask); err != nil {
 		return nil, err
 	}
 	select {
 	case packed := <-j.trees:
-		return toolchain.UnpackManifest(packed, j.task.Release.Tree)
+		return toolchain.UnpackManifest(packed, want)
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
 }
 
-func (j *job) receiveOnce(ctx context.Context, transfer wire.Transfer, have *toolchain.Gathered) (staged *toolchain.Staged, resumed bool, err error) {
-	up, err := j.store.Receive(ctx, *j.task.Release, transfer, have, j.options.LoginUID)
+func (j *job) receiveOnce(ctx context.Context, in incoming, transfer wire.Transfer, have *toolchain.Gathered) (staged *toolchain.Staged, resumed bool, err error) {
+	up, err := j.store.Receive(ctx, *in.release, transfer, have, j.options.LoginUID)
 	if err != nil {
 		return nil, false, err
 	}
@@ -98,7 +110,7 @@ func (j *job) receiveOnce(ctx context.Context, transfer wire.Transfer, have *too
 	j.receiveInto(up)
 	defer j.receiveInto(nil)
 	need := up.Need()
-	if err := j.out.Write(wire.Event{Need: &need}); err != nil {
+	if err := j.out.Write(wire.Event{Need: &need, Modules: in.modules}); err != nil {
 		return nil, false, err
 	}
 	staged, err = up.Extract(ctx, func(n int64) { j.out.Write(wire.Event{Received: n}) })

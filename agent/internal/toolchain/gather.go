@@ -80,10 +80,11 @@ func (s *Store) Bases(st *State) Bases {
 		if t.newer() {
 			continue
 		}
-		b := base{dir: t.Dir}
+		var entries tree.Manifest
 		if m, err := s.readManifest(t.Version); err == nil {
-			b.tree, _ = m.Entries()
+			entries, _ = m.Entries()
 		}
+		b := newBase(t.Dir, entries)
 		if t == st.Wanted {
 			bases = slices.Insert(bases, 0, b)
 		} else {
@@ -91,18 +92,20 @@ func (s *Store) Bases(st *State) Bases {
 		}
 	}
 	if st.Link.Kind == LinkUnmanaged || st.Link.Kind == LinkKept {
-		bases = append(bases, base{dir: st.Link.Dir})
-	}
-	for i := range bases {
-		b := &bases[i]
-		b.bySum = make(map[[sha256.Size]byte]string, len(b.tree))
-		for j := range b.tree {
-			if e := &b.tree[j]; !e.Dir {
-				b.bySum[e.SHA256] = e.Path
-			}
-		}
+		bases = append(bases, newBase(st.Link.Dir, nil))
 	}
 	return bases
+}
+
+// newBase indexes a tree, which may be nil.
+func newBase(dir string, m tree.Manifest) base {
+	b := base{dir: dir, tree: m, bySum: make(map[[sha256.Size]byte]string, len(m))}
+	for i := range m {
+		if e := &m[i]; !e.Dir {
+			b.bySum[e.SHA256] = e.Path
+		}
+	}
+	return b
 }
 
 // Known gives the tree of a release if the host has its manifest already.
@@ -161,14 +164,15 @@ func (s *Store) Gather(ctx context.Context, bases Bases, m tree.Manifest, restor
 		return nil, nil
 	}
 	g := &Gathered{store: s, tree: m}
-	err := g.gather(ctx, bases, restore)
+	err := g.gather(ctx, &gatherer{bases: bases, restore: restore})
 	if err != nil {
 		return nil, errors.Join(hostError(fmt.Errorf("gather what the host has: %w", err)), g.Discard())
 	}
 	return g, nil
 }
 
-func (g *Gathered) gather(ctx context.Context, bases Bases, restore func([]byte) []byte) (err error) {
+// gather makes the tree in staging and has c fill it.
+func (g *Gathered) gather(ctx context.Context, c *gatherer) (err error) {
 	if err := makeDir(g.store.Staging(), 0o711); err != nil {
 		return err
 	}
@@ -184,7 +188,7 @@ func (g *Gathered) gather(ctx context.Context, bases Bases, restore func([]byte)
 	}
 	defer to.close()
 	g.store.fault("gather.made")
-	c := &gatherer{to: to, bases: bases, restore: restore}
+	c.to = to
 	c.run(ctx, g.tree, func() { g.store.fault("gather.half") })
 	if err := context.Cause(ctx); err != nil {
 		return stopped(err)

@@ -22,6 +22,7 @@ type gatherer struct {
 	bases   Bases
 	restore func([]byte) []byte
 	noClone atomic.Bool // the filesystem shares no extents
+	link    bool        // give a file that is right another name, rather than copy it
 
 	mu    sync.Mutex
 	lacks []int
@@ -111,14 +112,32 @@ func (c *copier) copy(path string, e *tree.Entry) (bool, error) {
 		return c.restored(from, e)
 	case st.Size() != e.Size:
 		return false, nil
-	case e.Size <= int64(len(c.buf)):
-		n, err := io.ReadFull(from, c.buf[:e.Size])
-		if err != nil {
+	case c.link:
+		if there, err := c.linked(path, from, e); there || err != nil {
+			return there, err
+		}
+	}
+	if e.Size <= int64(len(c.buf)) {
+		if n, _ := from.ReadAt(c.buf[:e.Size], 0); int64(n) < e.Size {
 			return false, nil
 		}
-		return c.small(c.buf[:n], e)
+		return c.small(c.buf[:e.Size], e)
 	}
 	return c.large(from, e)
+}
+
+// linked gives the file at path, which is open, its name in the tree, if it is
+// all that e says. Where that cannot be done, it is copied.
+func (c *copier) linked(path string, from *os.File, e *tree.Entry) (bool, error) {
+	if how, err := differs(path, e); err != nil || how != "" {
+		return false, nil
+	}
+	c.hash.Reset()
+	content := struct{ io.Reader }{io.NewSectionReader(from, 0, e.Size)}
+	if _, err := io.CopyBuffer(c.hash, content, c.buf); err != nil || [sha256.Size]byte(c.hash.Sum(nil)) != e.SHA256 {
+		return false, nil
+	}
+	return unix.Linkat(unix.AT_FDCWD, path, c.to.root, e.Path, 0) == nil, nil
 }
 
 // restored copies a go.env without what gofleet wrote into it.

@@ -26,8 +26,8 @@ const Format = 1
 // Header is what a manifest says beside the tree.
 type Header struct {
 	Format    int           `json:"format"`
-	Version   string        `json:"version"` // without "go"
-	Platform  spec.Platform `json:"platform"`
+	Version   string        `json:"version"` // without "go"; "" for a module cache
+	Platform  spec.Platform `json:"platform,omitzero"`
 	Archive   string        `json:"archive"`  // the file's name
 	SHA256    string        `json:"sha256"`   // of the archive as published
 	Evidence  string        `json:"evidence"` // why it was believed
@@ -107,7 +107,7 @@ func parseHeader(path string, line []byte) (*Header, error) {
 			"use the newer gofleet that wrote it")
 	}
 	var h Header
-	if json.Unmarshal(line, &h) != nil || !validVersion(h.Version) {
+	if json.Unmarshal(line, &h) != nil || h.Version != "" && !validVersion(h.Version) {
 		return nil, errDamaged
 	}
 	return &h, nil
@@ -141,7 +141,7 @@ func (s *Store) readManifest(version string) (*Manifest, error) {
 		m := *s.proved.manifest
 		return &m, nil
 	}
-	b, err := s.readUpTo(version, maxManifest)
+	b, err := readUpTo(path, maxManifest)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +166,7 @@ type proof struct {
 // readHeader reads the first line of a manifest, with the errors of
 // readManifest.
 func (l Layout) readHeader(version string) (*Header, error) {
-	b, err := l.readUpTo(version, maxHeader)
+	b, err := readUpTo(l.Manifest(version), maxHeader)
 	if err != nil {
 		return nil, err
 	}
@@ -187,8 +187,8 @@ const (
 	maxHeader   = 64 << 10
 )
 
-func (l Layout) readUpTo(version string, limit int64) ([]byte, error) {
-	f, err := os.OpenFile(l.Manifest(version), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+func readUpTo(path string, limit int64) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, unix.ELOOP) {
 		return nil, errDamaged
 	}

@@ -20,8 +20,12 @@ import (
 	"github.com/gofleet/gofleet/agent/wire"
 )
 
-// maxTransfer bounds what may travel: many times what a Go archive takes.
-const maxTransfer = 1 << 30
+// What may travel is bounded: many times what a Go archive takes, and what any
+// site's module cache does.
+const (
+	maxTransfer = 1 << 30
+	maxModules  = 64 << 30
+)
 
 // keepUpload is how long a broken upload may be resumed.
 const keepUpload = 24 * time.Hour
@@ -81,7 +85,8 @@ func (s *Store) Receive(ctx context.Context, release wire.Release, transfer wire
 	if transfer.Difference {
 		spared = append(spared, filepath.Base(gathered.top))
 	}
-	if err := s.sweepStaging(false, spared...); err != nil {
+	// A toolchain whose upload was cut is taken up after the modules.
+	if err := s.sweepStaging(isModules(release), spared...); err != nil {
 		return nil, hostError(err)
 	}
 	s.fault("receive.staged")
@@ -93,15 +98,21 @@ func (s *Store) Receive(ctx context.Context, release wire.Release, transfer wire
 }
 
 func checkTransfer(r wire.Release, t wire.Transfer) error {
+	limit := int64(maxTransfer)
+	if isModules(r) {
+		limit = maxModules
+	}
 	switch {
-	case !validVersion(r.Version):
+	case !isModules(r) && !validVersion(r.Version):
 		return fmt.Errorf("%q is not a Go version", r.Version)
+	case isModules(r) && !t.Difference:
+		return errors.New("of a module cache a difference was asked for")
 	case !isSum(t.SHA256), !isSum(r.Tree.SHA256) && (r.Tree != wire.Tree{}):
 		return errors.New("transfer has a sum that is no sha256")
 	case (r.Tree == wire.Tree{}) && r.SHA256 != t.SHA256:
 		return errors.New("tree is not known, and what travels is not the archive itself")
-	case t.Size < 1 || t.Size > maxTransfer:
-		return fmt.Errorf("transfer has %d bytes; at most %d are accepted", t.Size, maxTransfer)
+	case t.Size < 1 || t.Size > limit:
+		return fmt.Errorf("transfer has %d bytes; at most %d are accepted", t.Size, limit)
 	case t.ChunkSize < 1 || int64(len(t.Chunks)) != (t.Size+t.ChunkSize-1)/t.ChunkSize:
 		return errors.New("transfer's chunks do not make up its size")
 	case t.Encoding != wire.Gzip && t.Encoding != wire.Zstd:
