@@ -115,6 +115,9 @@ func (c *conversation) task() *wire.Task {
 		Version: c.version, Gofleet: c.Gofleet, Now: c.Now().UTC(), Spec: c.job.specFor(c.host.Spec, c.Command),
 		Compare: !c.Whole,
 	}
+	if m := c.host.Modules; m != nil {
+		t.Modules = &wire.Release{Name: m.Name(), Evidence: m.Evidence(), Tree: m.Tree()}
+	}
 	p := c.agent.Hello.Platform
 	switch offer, ok := c.host.Offers[p]; {
 	case ok && offer.Archive != nil:
@@ -183,7 +186,7 @@ func (c *conversation) converse(ctx context.Context) (*wire.Report, error) {
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
 	stop := c.Stop
-	up := &upload{conversation: c, done: make(chan error, 4)}
+	up := &upload{conversation: c, done: make(chan error, 8), sending: make(chan struct{}, 1)}
 	defer func() {
 		cancel(nil)
 		up.steps.Wait()
@@ -241,11 +244,11 @@ func (c *conversation) event(ctx context.Context, e wire.Event, up *upload) erro
 	case e.Waiting != "":
 		c.phase("wait: " + c.host.Mask.Text(e.Waiting))
 	case e.Compare:
-		up.describe()
+		up.describe(e.Modules)
 	case e.Want:
 		up.offer(ctx)
 	case len(e.Lacks) > 0:
-		up.offerDifference(ctx, e.Lacks)
+		up.offerDifference(ctx, e.Lacks, e.Modules)
 	case e.Need != nil:
 		up.send(ctx, *e.Need)
 	}
@@ -259,4 +262,12 @@ func (c *conversation) archive() (*release.Archive, error) {
 		return nil, wire.NewError(wire.KindProtocol, errors.New("the agent asks for an archive that was not offered"), "")
 	}
 	return a, nil
+}
+
+// modules are those offered to this host's agent.
+func (c *conversation) modules() (*release.Modules, error) {
+	if c.host.Modules == nil {
+		return nil, wire.NewError(wire.KindProtocol, errors.New("the agent asks for modules that were not offered"), "")
+	}
+	return c.host.Modules, nil
 }

@@ -19,6 +19,7 @@ type Host struct {
 	Name    string
 	Spec    *spec.Spec
 	Offers  map[spec.Platform]Offer // what the controller holds for the wanted version
+	Modules *release.Modules        // the module cache that it is to have; nil is none, or not known
 	Connect func(ctx context.Context) (Conn, error)
 	Mask    *Mask // what no output may show; nil is nothing
 }

@@ -16,20 +16,26 @@ import (
 // upload is: often enough that extraction follows closely.
 const haveEvery = 512 << 10
 
-// upload sends one archive to one host, each step in a goroutine of its own
-// that puts its end into done.
+// upload sends what one host lacks, each step in a goroutine of its own that
+// puts its end into done.
 type upload struct {
 	*conversation
-	transfer   atomic.Pointer[release.Transfer]
-	difference *release.Transfer // this upload's own; nil if the archive travels
-	steps      sync.WaitGroup
-	done       chan error
+	steps sync.WaitGroup
+	done  chan error
+
+	mu       sync.Mutex
+	transfer *release.Transfer   // what was offered last
+	offered  []*release.Transfer // this upload's own: differences
+	sending  chan struct{}       // full while one is sent
 }
+
+// maxOffers is how many transfers a host may ask for: modules and an archive.
+const maxOffers = 2
 
 // close ends it once all steps have ended.
 func (u *upload) close() {
-	if u.difference != nil {
-		u.difference.Close()
+	for _, t := range u.offered {
+		t.Close()
 	}
 }
 
@@ -43,13 +49,13 @@ func (u *upload) begin(step func() error) {
 }
 
 // describe answers Event.Compare.
-func (u *upload) describe() {
+func (u *upload) describe(modules bool) {
 	u.begin(func() error {
-		a, err := u.archive()
+		list, err := u.list(modules)
 		if err != nil {
 			return err
 		}
-		packed, err := a.PackedManifest()
+		packed, err := list.PackedManifest()
 		if err != nil {
 			return err
 		}
@@ -57,31 +63,61 @@ func (u *upload) describe() {
 	})
 }
 
+// list is what a host may want a part of.
+func (u *upload) list(modules bool) (interface{ PackedManifest() ([]byte, error) }, error) {
+	if modules {
+		return u.modules()
+	}
+	return u.archive()
+}
+
 // offerDifference answers Event.Lacks with what is lacking, or the whole
 // archive where that is hardly more.
-func (u *upload) offerDifference(ctx context.Context, lacks [][2]int) {
+func (u *upload) offerDifference(ctx context.Context, lacks [][2]int, modules bool) {
 	u.begin(func() error {
-		a, err := u.archive()
+		t, whole, err := u.difference(ctx, lacks, modules)
 		if err != nil {
 			return err
 		}
-		worth, err := a.WorthDifference(lacks)
-		if err != nil {
-			return wire.NewError(wire.KindProtocol, fmt.Errorf("the agent asks for files that %s does not have: %w", a.Name(), err), "")
+		if whole != nil {
+			return u.offerWhole(ctx, whole)
 		}
-		if !worth {
-			return u.offerWhole(ctx, a)
+		u.mu.Lock()
+		u.offered = append(u.offered, t)
+		u.transfer = t
+		many := len(u.offered) > maxOffers
+		u.mu.Unlock()
+		if many {
+			return wire.NewError(wire.KindProtocol, errors.New("the agent asks for one transfer too many"), "")
 		}
-		t, err := a.Difference(ctx, lacks)
-		if err != nil {
-			return err
-		}
-		if !u.transfer.CompareAndSwap(nil, t) {
-			return errors.Join(wire.NewError(wire.KindProtocol, errors.New("the agent asks for a second transfer"), ""), t.Close())
-		}
-		u.difference = t
 		return u.out.Write(wire.Command{Send: &t.Transfer})
 	})
+}
+
+// difference makes what is lacking, or gives the archive that should travel
+// whole.
+func (u *upload) difference(ctx context.Context, lacks [][2]int, modules bool) (*release.Transfer, *release.Archive, error) {
+	if modules {
+		m, err := u.modules()
+		if err != nil {
+			return nil, nil, err
+		}
+		t, err := m.Difference(ctx, lacks)
+		return t, nil, err
+	}
+	a, err := u.archive()
+	if err != nil {
+		return nil, nil, err
+	}
+	worth, err := a.WorthDifference(lacks)
+	if err != nil {
+		return nil, nil, wire.NewError(wire.KindProtocol, fmt.Errorf("the agent asks for files that %s does not have: %w", a.Name(), err), "")
+	}
+	if !worth {
+		return nil, a, nil
+	}
+	t, err := a.Difference(ctx, lacks)
+	return t, nil, err
 }
 
 // offer answers Event.Want with what will travel.
@@ -107,7 +143,9 @@ func (u *upload) offerWhole(ctx context.Context, a *release.Archive) error {
 	if err != nil {
 		return fmt.Errorf("prepare %s: %w", a.Name(), err)
 	}
-	u.transfer.Store(t)
+	u.mu.Lock()
+	u.transfer = t
+	u.mu.Unlock()
 	send := t.Transfer
 	if send.Manifest, err = a.PackedManifest(); err != nil {
 		return err
@@ -119,9 +157,13 @@ func (u *upload) offerWhole(ctx context.Context, a *release.Archive) error {
 // through the agent's stdin.
 func (u *upload) send(ctx context.Context, need wire.Need) {
 	u.begin(func() error {
-		src := u.transfer.Load()
-		if src == nil || need.Offset < 0 || need.Offset > src.Size {
-			return wire.NewError(wire.KindProtocol, errors.New("the agent asks for bytes that were not offered"), "")
+		src, err := u.start(ctx)
+		if err != nil {
+			return err
+		}
+		defer u.end()
+		if need.Offset < 0 || need.Offset > src.Size {
+			return errNotOffered
 		}
 		if need.Offset == src.Size {
 			// All of it came with an earlier run. The agent goes on at once, and its
@@ -134,7 +176,7 @@ func (u *upload) send(ctx context.Context, need wire.Need) {
 		}
 		defer u.uploads.Release(1)
 		begun := u.Now()
-		defer func() { u.seconds["upload"] = u.Now().Sub(begun).Seconds() }()
+		defer func() { u.seconds["upload"] += u.Now().Sub(begun).Seconds() }()
 
 		u.phase("upload")
 		var have atomic.Int64
@@ -149,7 +191,7 @@ func (u *upload) send(ctx context.Context, need wire.Need) {
 				u.out.Write(wire.Command{Have: &n})
 			}
 		}
-		err := u.conn.Upload(ctx, src, need.Offset, src.Size, need.Path, tell)
+		err = u.conn.Upload(ctx, src, need.Offset, src.Size, need.Path, tell)
 		if errors.Is(err, ErrNoUpload) {
 			u.phase("upload: through the agent")
 			// What is appended goes behind what the agent knows of.
@@ -165,6 +207,27 @@ func (u *upload) send(ctx context.Context, need wire.Need) {
 		return err
 	})
 }
+
+// start gives what is to be sent, once nothing else is on its way: an agent
+// that has all its bytes may ask for others before SFTP has closed the file.
+func (u *upload) start(ctx context.Context) (*release.Transfer, error) {
+	select {
+	case u.sending <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.transfer == nil {
+		<-u.sending
+		return nil, errNotOffered
+	}
+	return u.transfer, nil
+}
+
+func (u *upload) end() { <-u.sending }
+
+var errNotOffered = wire.NewError(wire.KindProtocol, errors.New("the agent asks for bytes that were not offered"), "")
 
 // stream appends the rest of the transfer through the agent's stdin.
 func (u *upload) stream(ctx context.Context, src *release.Transfer, from int64) error {
