@@ -24,6 +24,7 @@ type shelf struct {
 	platforms []spec.Platform
 	zstd      bool // make the zstd form while an archive is first read
 	books     map[string]*book
+	caches    map[string]*moduleCache
 }
 
 // book is the archives of one version from one location.
@@ -96,15 +97,7 @@ func (sh *shelf) openBook(ctx context.Context, location, dir string, s *spec.Spe
 
 // openBundle opens a bundle and makes sure that no byte of it is damaged.
 func (sh *shelf) openBundle(ctx context.Context, location, dir string, keys []string) (*bundle.Bundle, error) {
-	trusted := make([]string, len(keys))
-	for i, key := range keys {
-		trusted[i] = keyOrFile(key, dir)
-	}
-	trust, err := trustOf(trusted)
-	if err != nil {
-		return nil, hint(fmt.Errorf("gofleet_trusted_keys: %w", err), "write a minisign public key, the path of a file with one, or any")
-	}
-	b, err := bundle.Open(location, bundle.Options{Trust: trust})
+	b, err := signedBundle(location, dir, keys)
 	if err != nil {
 		return nil, err
 	}
@@ -117,6 +110,19 @@ func (sh *shelf) openBundle(ctx context.Context, location, dir string, keys []st
 		return nil, err
 	}
 	return b, nil
+}
+
+// signedBundle opens a bundle by somebody whom gofleet_trusted_keys names.
+func signedBundle(location, dir string, keys []string) (*bundle.Bundle, error) {
+	trusted := make([]string, len(keys))
+	for i, key := range keys {
+		trusted[i] = keyOrFile(key, dir)
+	}
+	trust, err := trustOf(trusted)
+	if err != nil {
+		return nil, hint(fmt.Errorf("gofleet_trusted_keys: %w", err), "write a minisign public key, the path of a file with one, or any")
+	}
+	return bundle.Open(location, bundle.Options{Trust: trust})
 }
 
 // keyOrFile resolves a trusted key that is a path.
@@ -138,6 +144,9 @@ func trustOf(keys []string) (bundle.Trust, error) {
 
 // close closes every archive.
 func (sh *shelf) close() {
+	for _, c := range sh.caches {
+		c.close()
+	}
 	for _, b := range sh.books {
 		if b.store != nil {
 			b.store.Close() // files that were only read

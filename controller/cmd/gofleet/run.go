@@ -19,6 +19,7 @@ import (
 	"github.com/gofleet/gofleet/controller/internal/fleet"
 	"github.com/gofleet/gofleet/controller/internal/inventory"
 	"github.com/gofleet/gofleet/controller/internal/journal"
+	"github.com/gofleet/gofleet/controller/internal/release"
 	"github.com/gofleet/gofleet/controller/internal/report"
 )
 
@@ -260,7 +261,7 @@ func (a *app) runHosts(cmd *cobra.Command, ui *report.Reporter, p *planned) (*fl
 	}
 	defer connector.dialer.Close() // jump hosts and ssh-agent; an error would help nobody
 	archives := &shelf{
-		ui: ui, platforms: set.Platforms(), books: map[string]*book{},
+		ui: ui, platforms: set.Platforms(), books: map[string]*book{}, caches: map[string]*moduleCache{},
 		zstd: o.Encoding == wire.Zstd || o.Encoding == "" && len(p.hosts) >= fleet.ZstdFrom,
 	}
 	defer archives.close()
@@ -322,10 +323,16 @@ func prepare(ctx context.Context, connector *connector, archives *shelf, hosts [
 			return nil, err
 		}
 	}
+	modules := make([]*release.Modules, len(hosts))
+	if action == wire.Apply || action == wire.Audit {
+		if modules, err = archives.openModules(ctx, hosts, specs, action); err != nil {
+			return nil, err
+		}
+	}
 	work := make([]*fleet.Host, len(hosts))
 	for i, h := range hosts {
 		work[i] = &fleet.Host{
-			Name: h.Name, Spec: specs[i], Offers: offers[i],
+			Name: h.Name, Spec: specs[i], Offers: offers[i], Modules: modules[i],
 			Connect: func(ctx context.Context) (fleet.Conn, error) { return connector.connect(ctx, targets[i]) },
 		}
 	}
