@@ -23,7 +23,7 @@ AGENT_FLAGS := -trimpath -gcflags=all=-l $(HOT:%=-gcflags=%=) -ldflags='-s -w -b
 AGENT_SRC := $(shell find agent -name '*.go' -not -name '*_test.go') go.mod go.sum
 GO_SRC    := $(shell find agent controller -type f -not -name '*_test.go' -not -path '*/testdata/*' -not -path '$(EMBED)/*') go.mod go.sum
 
-.PHONY: help setup build agents collection demo test test-ansible test-fast lint lint-ansible man bench faults drill fuzz clean
+.PHONY: help setup build lab agents collection demo test test-ansible test-fast lint lint-ansible man bench faults drill fuzz clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,8 @@ setup: ## install what building, the demo and the tests need
 build: ## build bin/gofleet with the agents of every platform inside
 	@.ci/setup build
 	@$(MAKE) --no-print-directory $(BIN)/gofleet
+
+lab: build $(BIN)/gofleet-lab ## build bin/gofleet-lab, which starts test hosts on this machine
 
 agents: $(EMBED)/index ## build and compress the agents
 
