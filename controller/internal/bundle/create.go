@@ -63,28 +63,47 @@ func Create(ctx context.Context, o CreateOptions) (*Created, error) {
 		return nil, err
 	}
 	sources = append(sources, archives...)
+	var names []string
+	for _, s := range archives {
+		if _, err := release.ParseName(path.Base(s.Path)); err == nil {
+			names = append(names, path.Base(s.Path))
+		}
+	}
+	var modules []Source
 	if len(o.Modules) > 0 {
 		g, err := o.gather(ctx)
 		if err != nil {
 			return nil, err
 		}
-		var names []string
-		for _, s := range archives {
-			if _, err := release.ParseName(path.Base(s.Path)); err == nil {
-				names = append(names, path.Base(s.Path))
-			}
-		}
-		modules, err := g.sources(ctx, &o, names)
+		modules, err = g.sources(ctx, &o, names)
 		if err != nil {
 			return nil, err
 		}
-		sources = append(sources, modules...)
+	} else if modules, err = o.toolchainLog(ctx, names); err != nil {
+		return nil, err
 	}
+	sources = append(sources, modules...)
 	slices.SortFunc(sources, func(a, b Source) int { return strings.Compare(a.Path, b.Path) })
 	if len(sources) == 0 {
 		return nil, errors.New("nothing is to go into the bundle")
 	}
 	return o.write(ctx, sources)
+}
+
+// logPatience is how long a bundle without modules waits for the log.
+const logPatience = time.Minute
+
+// toolchainLog is what the checksum database has of the toolchains alone. go
+// asks a GOPROXY for it before it takes a toolchain from there. Hosts do well
+// without: the archives have their own evidence beside them.
+func (o *CreateOptions) toolchainLog(ctx context.Context, archives []string) ([]Source, error) {
+	patient, cancel := context.WithTimeout(ctx, logPatience)
+	defer cancel()
+	sources, err := (&gathered{}).log(patient, o, archives)
+	if err != nil && ctx.Err() == nil && o.Warn != nil {
+		o.Warn(fmt.Sprintf("the checksum database's log is not in the bundle: GOTOOLCHAIN=auto through gofleet serve will not verify: %v", err))
+	}
+	return sources, ctx.Err()
 }
 
 // write writes the sources and what is made of them.
