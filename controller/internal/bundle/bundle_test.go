@@ -569,3 +569,33 @@ func FuzzManifest(f *testing.F) {
 		}
 	})
 }
+
+func FuzzParts(f *testing.F) {
+	sum := strings.Repeat("5e", 32)
+	for _, sizes := range []string{"9 bytes, 4", "12 bytes, 4", "1 bytes, 6148914691236517206", "9223372036854775807 bytes, 3074457345618258603"} {
+		text := "# " + partsFormat + "\n# " + sizes + " a part\n"
+		for i := range 3 {
+			text += sum + "  " + partName("site.bundle", i+1) + "\n"
+		}
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		p, err := parseParts("/media/site.bundle", text)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(p.encode(), text) {
+			t.Errorf("%q is not what would be written", text)
+		}
+		var total int64
+		for i := range p.sums {
+			if size := p.size(i); size <= 0 || size > p.each {
+				t.Fatalf("part %d of %q has %d bytes", i+1, text, size)
+			}
+			total += p.size(i)
+		}
+		if total != p.total {
+			t.Errorf("the parts of %q have %d bytes", text, total)
+		}
+	})
+}

@@ -19,6 +19,7 @@ const (
 	partsFormat = "gofleet-bundle-parts/v1"
 	partsSuffix = ".parts" // of the list, which is signed like a manifest
 	maxParts    = 999
+	maxTotal    = 1 << 53 // bytes; with that many parts nothing runs over
 )
 
 // partPattern is how the names of parts and of what belongs to them end.
@@ -87,7 +88,7 @@ func parseParts(path string, text []byte) (*partList, error) {
 	}
 	n := int64(len(p.sums))
 	switch {
-	case p.each <= 0 || p.total <= 0 || (n-1)*p.each >= p.total || n*p.each < p.total:
+	case p.each <= 0 || p.total <= 0 || p.total > maxTotal || p.each > maxTotal || (n-1)*p.each >= p.total || n*p.each < p.total:
 		return nil, errors.New("its sizes and the number of its parts do not fit")
 	case !bytes.Equal(p.encode(), text):
 		return nil, fmt.Errorf("it is not the list of %s: it names other files, or is not written as gofleet writes it", filepath.Base(path))
