@@ -50,21 +50,30 @@ func openKnown(t testing.TB, f fakeRelease, file, cache string) *Archive {
 	return a
 }
 
-func TestModuleZipHasTheHashThatTheLogHas(t *testing.T) {
-	linux := newFake("1.26.8", amd64)
-	win := newFake("1.26.8", spec.Platform{OS: "windows", Arch: "amd64"})
-	for _, p := range slices.Collect(maps.Keys(win.files)) { // programs are of another kind there
-		if strings.HasPrefix(win.files[p], elf.ELFMAG) {
-			delete(win.files, p)
-			win.files[p+".exe"] = "MZ" + strings.Repeat("\x00", 0x3a) + "\x40\x00\x00\x00PE\x00\x00\x64\x86" + strings.Repeat("\x00", 18)
+// fakeFor is a release whose programs are of another kind than Linux's.
+func fakeFor(p spec.Platform, ending, program string) fakeRelease {
+	f := newFake("1.26.8", p)
+	for _, file := range slices.Collect(maps.Keys(f.files)) {
+		if strings.HasPrefix(f.files[file], elf.ELFMAG) {
+			delete(f.files, file)
+			f.files[file+ending] = program
 		}
 	}
+	return f
+}
+
+func TestModuleZipHasTheHashThatTheLogHas(t *testing.T) {
+	linux := newFake("1.26.8", amd64)
+	win := fakeFor(spec.Platform{OS: "windows", Arch: "amd64"}, ".exe",
+		"MZ"+strings.Repeat("\x00", 0x3a)+"\x40\x00\x00\x00PE\x00\x00\x64\x86"+strings.Repeat("\x00", 18))
+	mac := fakeFor(spec.Platform{OS: "darwin", Arch: "arm64"}, "", "\xcf\xfa\xed\xfe\x0c\x00\x00\x01")
 	for name, c := range map[string]struct {
 		f    fakeRelease
 		file string
 	}{
 		"tar.gz": {linux, linux.official(t, t.TempDir())},
 		"zip":    {win, win.windows(t, t.TempDir())},
+		"darwin": {mac, mac.official(t, t.TempDir())},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var first []byte
