@@ -101,10 +101,47 @@ def _run_agent(arguments, data=b"", timeout=600):
 def questions(arguments, platforms):
     """Give the result of a task whose arguments are wrong, and the archives that hosts of the platforms could ask for.
 
-    Without an agent that runs on this machine neither is known before the host asks.
+    Where no agent runs on this machine, what is wrong is told by the host.
     """
-    found = _run_agent(["questions"] + platforms, json.dumps(arguments).encode() + b"\n") or {}
+    found = _run_agent(["questions"] + platforms, json.dumps(arguments).encode() + b"\n")
+    if found is None:
+        return None, _plain_questions(arguments, platforms)
     return found.get("result"), found.get("archives", [])
+
+
+def _plain_questions(arguments, platforms):
+    """Give the questions of an agent for arguments in which nothing is wrong; none where something may be."""
+    prefix = arguments["_gofleet"]["prefix"]
+    version, archives = arguments.get(prefix + "go_version"), arguments.get(prefix + "archives", "../archives")
+    pins, keys = arguments.get(prefix + "sha256") or {}, arguments.get(prefix + "trusted_keys") or []
+    conditions = arguments.get(prefix + "preconditions") or {}
+    if arguments.get("state") not in (None, "", "present") or not isinstance(version, str) or not isinstance(archives, str):
+        return []
+    if not isinstance(pins, dict) or not isinstance(conditions, dict) or not isinstance(keys, list):
+        return []
+    machines = conditions.get("arch", ["x86_64", "aarch64"]) or platforms
+    pins = {_platform(name): str(pin).lower() for name, pin in pins.items()}
+    wanted = [p for p in platforms if p in [_platform("linux/" + str(m).rpartition("/")[2]) for m in machines]]
+    found = []
+    for platform_name in wanted:
+        base = "go%s.%s" % (version, platform_name.replace("/", "-"))
+        question = {"version": version, "platform": platform_name, "archives": archives}
+        question["names"] = [base + ".tar.gz", base + ".module.tar.gz"]
+        if platform_name in pins:
+            question["sha256"] = pins[platform_name]
+        if keys:
+            question["trusted_keys"] = keys
+        found.append(question)
+    return found
+
+
+def _platform(name):
+    """Give a platform as agents call it: linux-x86_64 and linux/amd64 are the same."""
+    system, dummy, machine = str(name).lower().replace("-", "/", 1).partition("/")
+    for arch, machines in programs.MACHINES.items():
+        if machine in machines.split(","):
+            machine = arch
+    return "%s/%s" % (system, machine)
 
 
 def survey(path, chunk):

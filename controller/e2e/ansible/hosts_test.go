@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,6 +33,7 @@ type world struct {
 	pins     map[string]string // by version
 	venv     string
 	env      []string
+	inside   []string // a command that runs programs of ansible-core
 }
 
 // eachAnsible runs a test with every version of ansible-core that is there,
@@ -235,7 +237,8 @@ func (w *world) ansible(program string, vars map[string]any, args ...string) ([]
 
 // command runs a program of ansible-core.
 func (w *world) command(program string, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(w.Context(), filepath.Join(w.venv, "bin", program), args...)
+	words := append(append(slices.Clone(w.inside), filepath.Join(w.venv, "bin", program)), args...)
+	cmd := exec.CommandContext(w.Context(), words[0], words[1:]...)
 	cmd.Dir, cmd.Env = w.dir, w.env
 	return cmd.CombinedOutput()
 }

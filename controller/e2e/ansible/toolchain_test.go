@@ -207,6 +207,13 @@ func TestEvidence(t *testing.T) {
 			refused(false, wrong, says, args...)
 			refused(true, remote(wrong), says, args...)
 		}
+		// Where no agent runs on the controller, or has a place there, too.
+		env := w.env
+		w.env = append(slices.Clone(env), "XDG_CACHE_HOME=/dev/null")
+		refused(false, wrong, says)
+		wrong["sha256"] = dict{strings.Replace(platform, "amd64", "x86_64", 1): strings.Repeat("0", 64)}
+		refused(false, wrong, says)
+		w.env = env
 		official := w.options("1.26.8")
 		delete(official, "sha256") // then the table speaks, and this is not the official file
 		for contact, options := range map[bool]dict{false: official, true: remote(official)} {
@@ -218,7 +225,6 @@ func TestEvidence(t *testing.T) {
 		unknown := w.options("1.99.1")
 		delete(unknown, "sha256")
 		refused(true, unknown, "which is not on this machine's PATH; put gofleet beside ansible-playbook")
-		env := w.env
 		w.env = append(slices.Clone(env), "GOFLEET="+built.gofleet)
 		refused(false, unknown, "there is no evidence of where it comes from")
 		refused(true, remote(unknown), "there is no evidence of where it comes from")

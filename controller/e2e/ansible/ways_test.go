@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/gofleet/gofleet/controller/internal/lab"
 )
 
@@ -169,19 +171,45 @@ func TestKeywords(t *testing.T) {
 	})
 }
 
-// TestLocal: the connection local, in check mode and as an audit, which change
-// nothing on this machine.
+// TestLocal: the connection local installs, as root and with sudo. This
+// machine is the host, with a copy of its own of what may be written.
 func TestLocal(t *testing.T) {
 	someAnsible(t, []lab.HostConfig{{}}, func(w *world) {
+		over := filepath.Join(w.dir, "over")
+		if err := os.Mkdir(over, 0o755); err != nil {
+			w.Fatal(err)
+		}
+		if err := unix.Mount("tmpfs", over, "tmpfs", 0, ""); err != nil {
+			w.Fatal(err)
+		}
+		w.Cleanup(func() {
+			if err := unix.Unmount(over, unix.MNT_DETACH); err != nil {
+				w.Error(err)
+			}
+		})
+		w.inside = []string{"unshare", "--mount", "--propagation", "private", "sh", "-ec", `for d in usr/local etc; do
+			mkdir -p "$0/$d/upper" "$0/$d/work"
+			mount -t overlay overlay -o "lowerdir=/$d,upperdir=$0/$d/upper,workdir=$0/$d/work" "/$d"
+		done
+		mkdir -p "$0/run"
+		mount --bind "$0/run" /run
+		exec "$@"`, over}
+		installed := filepath.Join(over, "usr/local/upper/lib/gofleet/go1.26.8/bin/go")
 		for _, become := range []bool{false, true} {
-			options := merge(w.options("1.26.8"), dict{"root": filepath.Join(w.dir, "gofleet"), "link": filepath.Join(w.dir, "go")})
-			r := w.install(options, dict{"become": become, "connection": "local"}, true, "--check")
+			local := dict{"become": become, "connection": "local"}
+			r := w.install(w.options("1.26.8"), local, true, "--check")
 			if !slices.Contains(r.Actions, "install go1.26.8") {
 				w.Errorf("actions are %q", r.Actions)
 			}
-			if _, err := os.Stat(filepath.Join(w.dir, "gofleet")); err == nil {
+			if _, err := os.Stat(installed); err == nil {
 				w.Error("check mode installed")
 			}
+			w.install(w.options("1.26.8"), local, true)
+			if out, err := exec.CommandContext(w.Context(), installed, "version").Output(); err != nil || !strings.Contains(string(out), "go1.26.8") {
+				w.Errorf("go version says %q, %v", out, err)
+			}
+			w.install(w.options("1.26.8"), local, false)
+			w.install(dict{"state": "absent"}, local, true)
 		}
 	})
 }
