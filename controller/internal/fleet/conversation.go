@@ -22,7 +22,7 @@ const reportWithin = 30 * time.Second
 
 // ZstdFrom is the number of hosts from which making a zstd form pays on a run
 // that finds none in the cache.
-const ZstdFrom = 4
+const ZstdFrom = 8
 
 // conversation is the talk with one host's agent, from dialling to its report.
 type conversation struct {

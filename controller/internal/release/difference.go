@@ -12,18 +12,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/gofleet/gofleet/agent/tree"
 	"github.com/gofleet/gofleet/agent/wire"
-)
-
-// The encoder of differences. They are mostly programs, which have much in
-// common with each other: a window of several megabytes finds it. It is the
-// agent's memory, too.
-const (
-	differenceLevel  = zstd.SpeedBetterCompression
-	differenceWindow = 8 << 20
 )
 
 // keepDifferences is how many of an archive's differences stay in the cache.
@@ -100,7 +90,7 @@ func (a *Archive) makeDifference(ctx context.Context, m tree.Manifest, files []i
 	if err := a.pick(ctx, p); err != nil {
 		return nil, err
 	}
-	out, err := newFormFile(a.cache, differenceLevel, differenceWindow)
+	out, err := newZstdFile(a.cache, zstdLevel)
 	if err != nil {
 		return nil, err
 	}

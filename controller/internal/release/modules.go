@@ -138,7 +138,7 @@ func (nothing) Close() error { return nil }
 
 func (m *Modules) make(ctx context.Context, files []int) (*Transfer, error) {
 	// Most bytes are in zip files, which do not shrink.
-	out, err := newFormFile(m.cache, zstd.SpeedDefault, zstdWindow)
+	out, err := newZstdFile(m.cache, zstd.SpeedDefault)
 	if err != nil {
 		return nil, err
 	}

@@ -246,7 +246,7 @@ func (s *Store) inspect(ctx context.Context, f Blob, name Name) (*inspection, *z
 	}
 	var form *zstdFile
 	if s.options.Zstd && !name.Zip {
-		if form, err = newZstdFile(s.cache); err != nil {
+		if form, err = newZstdFile(s.cache, zstdLevel); err != nil {
 			return nil, nil, err
 		}
 	}

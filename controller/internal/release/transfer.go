@@ -122,7 +122,7 @@ func (a *Archive) begin(ctx context.Context, progress func(done, total int64)) *
 // one that was verified.
 func (a *Archive) makeZstd(ctx context.Context, progress func(done, total int64)) (*Transfer, error) {
 	return a.form(ctx, zstdName, func() (*Transfer, error) {
-		out, err := newZstdFile(a.cache)
+		out, err := newZstdFile(a.cache, zstdLevel)
 		if err != nil {
 			return nil, err
 		}

@@ -12,11 +12,12 @@ import (
 	"github.com/gofleet/gofleet/agent/wire"
 )
 
-// The zstd encoder. Measured on go1.26.8 linux/amd64, 224 MB; see
-// docs/archives.md for the table behind the choice.
+// The zstd encoder. Much of a release is programs, which have much in common
+// with each other: a window of several megabytes finds it. It is the agent's
+// memory, too. docs/archives.md has the table behind the choice.
 const (
-	zstdLevel  = zstd.SpeedDefault
-	zstdWindow = 1 << 20 // of the agent's memory
+	zstdLevel  = zstd.SpeedBetterCompression
+	zstdWindow = 8 << 20
 )
 
 // zstdName is the zstd form's in the cache.
@@ -85,9 +86,8 @@ type zstdFile struct {
 	kept bool
 }
 
-func newZstdFile(c cache) (*zstdFile, error) { return newFormFile(c, zstdLevel, zstdWindow) }
-
-func newFormFile(c cache, level zstd.EncoderLevel, window int) (*zstdFile, error) {
+// newZstdFile begins a stream in the cache, at zstdLevel or what suits it better.
+func newZstdFile(c cache, level zstd.EncoderLevel) (*zstdFile, error) {
 	dir, err := c.sub("new")
 	if err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func newFormFile(c cache, level zstd.EncoderLevel, window int) (*zstdFile, error
 	}
 	z := &zstdFile{file: f, sums: newSums()}
 	z.enc, err = zstd.NewWriter(io.MultiWriter(f, z.sums),
-		zstd.WithEncoderLevel(level), zstd.WithWindowSize(window), zstd.WithEncoderConcurrency(2))
+		zstd.WithEncoderLevel(level), zstd.WithWindowSize(zstdWindow), zstd.WithEncoderConcurrency(2))
 	if err != nil {
 		f.Close()
 		os.Remove(f.Name())
