@@ -42,12 +42,13 @@ var preconditionReaders = map[string]func(n node, p *Preconditions){
 	"clock":         func(n node, p *Preconditions) { p.Clock = n.clock(p.Clock) },
 	"distributions": func(n node, p *Preconditions) { p.Distributions = n.distributions() },
 	"commands":      func(n node, p *Preconditions) { p.Commands = n.commandRequirements() },
+	"module_proxy":  func(n node, p *Preconditions) { p.ModuleProxy = n.moduleProxy() },
 	"cgo":           func(n node, p *Preconditions) { p.Cgo = n.cgo() },
 }
 
 // preconditionNames are in the order in which checks are made and documented.
 var preconditionNames = []string{
-	"os", "arch", "kernel", "glibc", "cpus", "memory", "disk", "inodes", "noexec", "clock", "distributions", "commands", "cgo",
+	"os", "arch", "kernel", "glibc", "cpus", "memory", "disk", "inodes", "noexec", "clock", "distributions", "commands", "cgo", "module_proxy",
 }
 
 // preconditions reads gofleet_preconditions over the defaults in p.
@@ -95,6 +96,8 @@ func (p *Preconditions) off(name string) {
 		p.Distributions = nil
 	case "commands":
 		p.Commands = nil
+	case "module_proxy":
+		p.ModuleProxy = nil
 	case "cgo":
 		p.Cgo = nil
 	}

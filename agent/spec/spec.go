@@ -78,6 +78,7 @@ type Preconditions struct {
 	Distributions *Distributions       `json:"distributions,omitempty"`
 	Commands      []CommandRequirement `json:"commands,omitempty"`
 	Cgo           *Cgo                 `json:"cgo,omitempty"`
+	ModuleProxy   *ModuleProxy         `json:"module_proxy,omitempty"`
 }
 
 // Cgo is the C toolchain that cgo needs: compiler, assembler, linker, headers
@@ -86,6 +87,13 @@ type Cgo struct {
 	Min       string `json:"min,omitempty"` // lowest version of the compilers
 	CXX       bool   `json:"cxx"`
 	PkgConfig bool   `json:"pkg_config"`
+}
+
+// ModuleProxy is what asking the servers of GOPROXY means.
+type ModuleProxy struct {
+	On      string        `json:"on"`      // "fail" or "warn": what trouble does
+	Module  string        `json:"module"`  // that is asked for; one that isn't there is fine
+	Timeout time.Duration `json:"timeout"` // for each server
 }
 
 // VersionRange has dotted versions; below Min fails, below Recommended warns.

@@ -73,6 +73,11 @@ func Variables() []Variable {
 				{Name: "name", Type: "str", Required: true, Help: "the program"},
 				{Name: "min", Type: "str", Format: "version", Help: "the lowest version that it may tell"},
 			}},
+			{Name: "module_proxy", Type: "raw", Help: "fail, warn, or a dictionary: whether the servers of GOPROXY answer the deploy user", Fields: []Variable{
+				{Name: "on", Type: "str", Default: "fail", Choices: []string{"fail", "warn"}, Help: "what a server that does not means"},
+				{Name: "module", Type: "str", Default: probeModule, Help: "the module that is asked for; one that is not there is fine"},
+				{Name: "timeout", Type: "str", Format: "duration", Default: "20s", Help: "time for each server"},
+			}},
 			{Name: "cgo", Type: "dict", Help: "the C toolchain, proved by programs that are built; {} takes these defaults", Fields: []Variable{
 				{Name: "min", Type: "str", Format: "version", Help: "the lowest version of gcc and g++"},
 				{Name: "cxx", Type: "bool", Default: true, Help: "g++ and the C++ library too"},

@@ -57,7 +57,11 @@ func (j *job) apply(ctx context.Context) error {
 		err = errors.Join(err, j.changes.Run(ctx, switchSteps...))
 		err = errors.Join(err, j.changes.Run(ctx, environSteps...))
 		err = errors.Join(err, j.changes.Run(ctx, j.removeModuleSteps()...))
-		return errors.Join(err, j.prune(ctx))
+		err = errors.Join(err, j.prune(ctx))
+		if j.task.Action == wire.Apply {
+			err = errors.Join(err, j.judgeProxy(ctx, j.state.Link.Dir), unmet(j.report.Checks))
+		}
+		return err
 	}
 
 	if err := j.keepAgent(ctx); err != nil {
@@ -99,6 +103,9 @@ func (j *job) apply(ctx context.Context) error {
 		return err
 	}
 	if err := j.make(ctx, "environment", environSteps); err != nil {
+		return err
+	}
+	if err := j.requireProxy(ctx, dir); err != nil {
 		return err
 	}
 	if err := j.make(ctx, "modules", j.removeModuleSteps()); err != nil {

@@ -128,6 +128,9 @@ func (j *job) act(ctx context.Context) error {
 	switch j.task.Action {
 	case wire.Audit:
 		// Drift and what would change are told of unfit hosts too.
+		if err := j.judgeProxy(ctx, j.state.Link.Dir); err != nil {
+			return err
+		}
 		return errors.Join(unmet(j.report.Checks), j.apply(ctx), j.verifyAgain(ctx))
 	case wire.Apply:
 		if err := unmet(j.report.Checks); err != nil {
