@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/mod/modfile"
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/semver"
 
@@ -38,6 +39,12 @@ func (o *CreateOptions) gather(ctx context.Context) (*gathered, error) {
 		if st, err := os.Stat(file); err == nil && st.IsDir() {
 			file = filepath.Join(file, "go.mod")
 		}
+		if here, err := vendoredFile(file); err != nil {
+			o.warn(err.Error() + ": go mod vendor makes it anew; its modules come along")
+		} else if here {
+			o.warn(file + " has its modules in vendor/: it needs no module cache, and none comes along for it")
+			continue
+		}
 		work := beginWork(o.Fetch.Progress, "download modules of "+file)
 		err := g.add(ctx, file, o.ModCache)
 		work.End(err)
@@ -46,6 +53,27 @@ func (o *CreateOptions) gather(ctx context.Context) (*gathered, error) {
 		}
 	}
 	return g, nil
+}
+
+// warn tells what does not keep a bundle from being made.
+func (o *CreateOptions) warn(text string) {
+	if o.Warn != nil {
+		o.Warn(text)
+	}
+}
+
+// vendoredFile is vendored for a go.mod that is not read yet. One that cannot
+// be read is for the go command to refuse.
+func vendoredFile(file string) (bool, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return false, nil
+	}
+	mod, err := modfile.Parse(file, text, nil)
+	if err != nil {
+		return false, nil
+	}
+	return vendored(file, mod)
 }
 
 // add gathers for one go.mod.

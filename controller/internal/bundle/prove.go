@@ -249,7 +249,7 @@ func versionOf(p string) (module.Version, bool) {
 
 // verifyNeeds makes sure that everything that a go.mod and its go.sum name is
 // in the bundle, with the hash in go.sum, and a toolchain that is new enough.
-func (b *Bundle) verifyNeeds(file string) []error {
+func (b *Bundle) verifyNeeds(file string, v *Verification) []error {
 	if st, err := os.Stat(file); err == nil && st.IsDir() {
 		file = filepath.Join(file, "go.mod")
 	}
@@ -260,6 +260,14 @@ func (b *Bundle) verifyNeeds(file string) []error {
 	mod, err := modfile.Parse(file, text, nil)
 	if err != nil {
 		return []error{err}
+	}
+	here, err := vendored(file, mod)
+	if err != nil {
+		return []error{&Error{Bundle: b.path, Layer: Module, What: file, Reason: err.Error(), Hint: "go mod vendor makes vendor/ anew"}}
+	}
+	if here {
+		v.Vendored = append(v.Vendored, file)
+		return b.verifyGo(file, mod)
 	}
 	sum, err := os.ReadFile(strings.TrimSuffix(file, ".mod") + ".sum")
 	selected := selectedVersions(mod)
@@ -304,10 +312,17 @@ func (b *Bundle) verifyNeeds(file string) []error {
 			missing(layer, ModulesDir+"/"+name, fmt.Sprintf("wants %s, it has %s", f[2], got))
 		}
 	}
-	if mod.Go != nil && len(b.Archives()) > 0 && !b.hasGo(mod.Go.Version) {
-		missing(Archive, "", fmt.Sprintf("needs Go %s or later; the bundle has no such release", mod.Go.Version))
+	return append(errs, b.verifyGo(file, mod)...)
+}
+
+// verifyGo makes sure that there is a toolchain that is new enough.
+func (b *Bundle) verifyGo(file string, mod *modfile.File) []error {
+	if mod.Go == nil || len(b.Archives()) == 0 || b.hasGo(mod.Go.Version) {
+		return nil
 	}
-	return errs
+	return []error{&Error{Bundle: b.path, Layer: Archive,
+		Reason: fmt.Sprintf("%s needs Go %s or later; the bundle has no such release", file, mod.Go.Version),
+		Hint:   "make the bundle again, with gofleet bundle create --go " + mod.Go.Version}}
 }
 
 // selectedVersions are the versions that are built, where go.mod lists them

@@ -34,6 +34,7 @@ type Verification struct {
 	Seconds  float64                 `json:"seconds"`
 	Archives []*release.Verification `json:"archives"`
 	Modules  ProvedModules           `json:"modules"`
+	Vendored []string                `json:"vendored"` // go.mod files whose modules lie in vendor/ beside them
 	Problems []Problem               `json:"problems"`
 }
 
@@ -50,7 +51,7 @@ type Problem struct {
 // of evidence. The error is about what keeps it from finding out.
 func (b *Bundle) Verify(ctx context.Context, o VerifyOptions) (*Verification, error) {
 	v := &Verification{Path: b.path, SignedBy: b.signer, Files: len(b.manifest.Files),
-		Archives: []*release.Verification{}, Problems: []Problem{}}
+		Archives: []*release.Verification{}, Vendored: []string{}, Problems: []Problem{}}
 	for i := range b.manifest.Files {
 		v.Size += b.manifest.Files[i].storedSize()
 	}
@@ -64,7 +65,7 @@ func (b *Bundle) Verify(ctx context.Context, o VerifyOptions) (*Verification, er
 		err = errors.Join(b.verifyEvidence(ctx, o, v), b.verifyModules(ctx, o, v))
 	}
 	for _, file := range o.Modules {
-		err = errors.Join(append(b.verifyNeeds(file), err)...)
+		err = errors.Join(append(b.verifyNeeds(file, v), err)...)
 	}
 	if err := v.note(err); err != nil {
 		return nil, err
@@ -76,7 +77,7 @@ func (b *Bundle) Verify(ctx context.Context, o VerifyOptions) (*Verification, er
 // Refused is the Verification of a bundle that Open refused; other errors of
 // Open come back.
 func Refused(path string, err error) (*Verification, error) {
-	v := &Verification{Path: path, Archives: []*release.Verification{}, Problems: []Problem{}}
+	v := &Verification{Path: path, Archives: []*release.Verification{}, Vendored: []string{}, Problems: []Problem{}}
 	if err := v.note(err); err != nil {
 		return nil, err
 	}
@@ -158,6 +159,9 @@ func (v *Verification) String() string {
 		if m.Notes != "" {
 			fmt.Fprintf(&t, "    note: %s\n", m.Notes)
 		}
+	}
+	for _, file := range v.Vendored {
+		fmt.Fprintf(&t, "  %s has its modules in vendor/ and needs no module cache\n", file)
 	}
 	for _, p := range v.Problems {
 		fmt.Fprintf(&t, "  BAD %s: %s\n      %s\n", strings.TrimSpace(string(p.Layer)+" "+p.What), p.Reason, p.Hint)
