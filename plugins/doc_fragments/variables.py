@@ -279,6 +279,10 @@ options:
         type: list
         elements: raw
         default: []
+      module_proxy:
+        description:
+          - "Fail, warn, or a dictionary: whether the servers of GOPROXY answer the deploy user."
+        type: raw
       cgo:
         description:
           - "The C toolchain, proved by programs that are built; {} takes these defaults."
