@@ -122,11 +122,12 @@ var readers = map[string]func(n node, s *Spec){
 	"ca_certificates": func(n node, s *Spec) { s.CACertificates = n.caCertificates() },
 	"netrc":           func(n node, s *Spec) { s.Netrc = n.netrc() },
 	"modules":         func(n node, s *Spec) { s.Modules = n.modules() },
+	"site_seed":       func(n node, s *Spec) { s.SiteSeed = n.siteSeed() },
 }
 
 // reserved are the names of later parts.
 var reserved = []string{
-	"gopath", "site_seed", "time",
+	"gopath", "time",
 	"packages", "users", "services", "firewall", "policy",
 }
 

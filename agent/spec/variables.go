@@ -98,6 +98,7 @@ func Variables() []Variable {
 			{Name: "from", Type: "path", Required: true, Help: "the bundle: its file, its directory, or one of its parts"},
 			{Name: "private", Type: "list", Elements: "str", Default: []any{}, Help: "patterns of modules that the checksum database does not know, as in GOPRIVATE"},
 		}},
+		{Name: "site_seed", Type: "raw", Help: "true on the host that hands archives to its site, or that host's name on the others"},
 	}
 }
 

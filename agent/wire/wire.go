@@ -34,6 +34,7 @@ const (
 	Audit    Action = "audit"
 	Rollback Action = "rollback"
 	Remove   Action = "remove"
+	Serve    Action = "seed" // keep transfers for the time of the connection, and hand them to other hosts
 )
 
 // Task is the one order of a connection.
@@ -52,6 +53,7 @@ type Task struct {
 	Spec       spec.Spec `json:"spec"`
 	Release    *Release  `json:"release,omitempty"` // nil: the controller has no archive for this platform
 	Missing    string    `json:"missing,omitempty"` // why Release is nil, for the error if it is needed
+	Seed       *Seed     `json:"seed,omitempty"`    // of Serve
 	Compare    bool      `json:"compare,omitempty"` // what Release holds may be asked for, and then a part of it
 	// Modules is the module cache that the controller offers, in a Release of
 	// which only Name, Evidence and Tree are set. Only a difference of it travels.
@@ -75,6 +77,25 @@ type Tree struct {
 	Files  int    `json:"files"`
 	Dirs   int    `json:"dirs"`
 	Bytes  int64  `json:"bytes"` // content of all files
+}
+
+// Seed is how a host serves others of its site.
+type Seed struct {
+	Key  []byte `json:"key"`            // of this run: who has it may fetch
+	Port int    `json:"port,omitempty"` // to listen on; 0: a free one
+}
+
+// Serving says where a seed is listening: at any of its addresses, of 4 or 16
+// bytes.
+type Serving struct {
+	Addresses [][]byte `json:"addresses"`
+	Port      int      `json:"port"`
+}
+
+// Source is a seed that has a transfer, or is getting it.
+type Source struct {
+	Serving
+	Key []byte `json:"key"`
 }
 
 // Encodings of what travels: a tar stream, compressed.
@@ -102,6 +123,9 @@ type Transfer struct {
 	// Whole says that a file as long as the transfer is no broken upload: it is
 	// extracted at once, and only the sum of the whole proves it.
 	Whole bool `json:"whole,omitempty"`
+	// From is a seed that the bytes are to come from. Where they don't,
+	// Event.Need asks the controller for the rest.
+	From *Source `json:"from,omitempty"`
 }
 
 // Command is a message from the controller. Exactly one field is set.
@@ -126,6 +150,8 @@ type Event struct {
 	Lacks    [][2]int `json:"lacks,omitempty"`
 	Need     *Need    `json:"need,omitempty"`
 	Modules  bool     `json:"modules,omitempty"`  // beside Compare, Lacks and Need: it is about Task.Modules
+	Fetched  int64    `json:"fetched,omitempty"`  // the upload is contiguous up to here, and this part came from the seed
+	Serving  *Serving `json:"serving,omitempty"`  // of a seed: it listens; each Need after that asks for the Transfer that was sent
 	Received int64    `json:"received,omitempty"` // bytes of the transfer that are hashed and extracted
 	Report   *Report  `json:"report,omitempty"`   // last
 }
@@ -135,6 +161,7 @@ type Event struct {
 type Need struct {
 	Path   string `json:"path"`
 	Offset int64  `json:"offset"`
+	Lost   string `json:"lost,omitempty"` // why the seed did not bring it
 }
 
 // Status is how a host stands at the end.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -218,6 +219,49 @@ func cmdReceived(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%s received %d bytes; the limit is %d", args[0], n, limit)
 		}
 	}
+}
+
+// cmdUplink notes how many bytes this machine has sent to all its hosts since
+// the last call, and with a limit that they are fewer. What hosts send to each
+// other does not count: uplink [LIMIT]
+func cmdUplink(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) > 1 {
+		usage(ts, "[!] uplink [LIMIT]")
+	}
+	s := of(ts)
+	link, err := uplink(s.lab.Hosts[0].Addr)
+	ts.Check(err)
+	out, err := os.ReadFile("/sys/class/net/" + link + "/statistics/tx_bytes")
+	ts.Check(err)
+	now, err := strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
+	ts.Check(err)
+	n := now - s.uplink
+	s.uplink = now
+	ts.Logf("%d bytes went to all hosts", n)
+	if len(args) == 1 {
+		limit, err := strconv.ParseInt(args[0], 10, 64)
+		ts.Check(err)
+		if n < limit == neg {
+			ts.Fatalf("%d bytes went to all hosts; the limit is %d", n, limit)
+		}
+	}
+}
+
+// uplink is this machine's interface in the network of an address.
+func uplink(addr string) (string, error) {
+	links, err := net.Interfaces()
+	if err != nil {
+		return "", err
+	}
+	for _, l := range links {
+		addrs, _ := l.Addrs()
+		for _, a := range addrs {
+			if n, ok := a.(*net.IPNet); ok && n.Contains(net.ParseIP(addr)) {
+				return l.Name, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("no interface has %s in its network", addr)
 }
 
 // traces are what any login and any use of sudo leaves on a host: logs, sudo's

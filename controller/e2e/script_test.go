@@ -53,6 +53,7 @@ func TestScripts(t *testing.T) {
 			"undialled": cmdUndialled,
 			"jsonl":     cmdJSONL,
 			"received":  cmdReceived,
+			"uplink":    cmdUplink,
 			"archive":   cmdArchive,
 			"expand":    cmdExpand,
 		},
@@ -68,6 +69,7 @@ type script struct {
 	logs  map[string][]byte // of the hosts' sshd, then
 	// received counts the bytes that came to hosts.
 	received   map[string]int64
+	uplink     int64 // and that went to all of them
 	background map[string]*started
 	last       *document // the last -o json that was read
 	raw        string    // its text

@@ -349,4 +349,8 @@ options:
     description:
       - The bundle whose module cache hosts get as their GOPROXY, or a dictionary.
     type: raw
+  site_seed:
+    description:
+      - "True on the host that hands archives to its site, or that host's name on the others."
+    type: raw
 """

@@ -110,7 +110,9 @@ func (j *job) receiveOnce(ctx context.Context, in incoming, transfer wire.Transf
 	j.receiveInto(up)
 	defer j.receiveInto(nil)
 	need := up.Need()
-	if err := j.out.Write(wire.Event{Need: &need, Modules: in.modules}); err != nil {
+	if transfer.From != nil && need.Offset < transfer.Size {
+		defer j.fetch(ctx, up, transfer, in.modules)()
+	} else if err := j.out.Write(wire.Event{Need: &need, Modules: in.modules}); err != nil {
 		return nil, false, err
 	}
 	staged, err = up.Extract(ctx, func(n int64) { j.out.Write(wire.Event{Received: n}) })

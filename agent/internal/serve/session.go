@@ -99,6 +99,9 @@ func Serve(ctx context.Context, o Options) error {
 		return context.Cause(ctx)
 	}
 	o.fault("task")
+	if task.Action == wire.Serve {
+		return s.seed(ctx, task)
+	}
 	report := (&job{session: s, task: task, options: o, platform: platform}).run(ctx)
 	o.fault("report")
 	if err := s.out.Write(wire.Event{Report: report}); err != nil {

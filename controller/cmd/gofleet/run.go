@@ -31,6 +31,7 @@ type order struct {
 	list    bool // only list the hosts
 	deep    bool
 	whole   bool
+	via     string // a seed for all hosts
 	version string
 	rollout rolloutFlags
 }
@@ -57,6 +58,7 @@ type planned struct {
 	options fleet.Options
 	hosts   []*inventory.Host // in the order of the run
 	specs   []*spec.Spec      // of each
+	sites   map[string]seedOf // from which hosts get what travels, by name
 	seed    uint64            // of a random order
 	forced  string            // --force-start: what would have kept the run from starting
 	resumed *resumed          // nil: the run begins
@@ -190,7 +192,11 @@ func (a *app) choose(inv *inventory.Inventory, p *planned) (err error) {
 		return err
 	}
 	p.notices = append(p.notices, plainPasswords(p.hosts)...)
-	return p.readCertificates(time.Now())
+	if err = p.readCertificates(time.Now()); err != nil || p.order.action != wire.Apply {
+		return err
+	}
+	p.sites, err = sites(inv, p.hosts, p.specs, p.order.via)
+	return err
 }
 
 // checkBudget refuses a run whose hosts have used up their error budget over
@@ -271,6 +277,9 @@ func (a *app) runHosts(cmd *cobra.Command, ui *report.Reporter, p *planned) (*fl
 	}
 	for i, h := range p.hosts {
 		work[i].Mask = maskOf(p.inv, h)
+	}
+	if err := connector.seeds(work, p.sites, func(h *inventory.Host) *fleet.Mask { return maskOf(p.inv, h) }); err != nil {
+		return nil, err
 	}
 	connector.mask = maskOfAll(p.hosts)
 	if o.Journal, err = a.beginJournal(cmd, ui, p); err != nil {

@@ -37,6 +37,8 @@ type conversation struct {
 	tasked  bool // the agent may have its task
 	seconds map[string]float64
 	sent    atomic.Int64
+	seeded  atomic.Int64
+	noSeed  atomic.Pointer[string] // why the seed did not bring it all
 	last    atomic.Pointer[string]
 }
 
@@ -249,7 +251,12 @@ func (c *conversation) event(ctx context.Context, e wire.Event, up *upload) erro
 		up.offer(ctx)
 	case len(e.Lacks) > 0:
 		up.offerDifference(ctx, e.Lacks, e.Modules)
+	case e.Fetched > 0:
+		up.fetched(e.Fetched)
 	case e.Need != nil:
+		if e.Need.Lost != "" {
+			up.seedLost(c.host.Mask.Text(e.Need.Lost))
+		}
 		up.send(ctx, *e.Need)
 	}
 	return nil

@@ -22,6 +22,7 @@ type Host struct {
 	Modules *release.Modules        // the module cache that it is to have; nil is none, or not known
 	Connect func(ctx context.Context) (Conn, error)
 	Mask    *Mask // what no output may show; nil is nothing
+	Seed    *Seed // from which it gets what travels; nil: from the controller. Hosts of a site share one
 }
 
 // Offer is a verified archive, or why there is none.
@@ -107,7 +108,8 @@ type Result struct {
 	// Unknown: the host had its task, and no report came back. It may have been
 	// changed.
 	Unknown bool
-	Sent    int64  // bytes of the archive
+	Sent    int64  // bytes of the archive, from the controller
+	Seeded  int64  // bytes of it from the site's seed
 	Phase   string // the last one that the host came to
 }
 
@@ -119,6 +121,7 @@ type Outcome struct {
 	Results     []Result      // in the order of the hosts
 	Batches     []BatchResult // that were begun
 	Planned     int           // batches
+	Seeds       []SeedResult  // that a host wanted something of
 	Interrupted bool
 	Stopped     *Stopped // nil: nothing stopped it
 	Spent       Spent

@@ -26,9 +26,11 @@ var ErrNoUpload = errors.New("no upload channel")
 // cancelling ctx cuts every connection at once.
 func Run(ctx context.Context, hosts []*Host, o Options) *Outcome {
 	r := newRun(hosts, o)
+	closeSites := r.openSites(ctx)
 	if r.lookAhead(ctx) {
 		r.batches(ctx)
 	}
+	closeSites()
 	r.skipRest()
 	r.takeBack(ctx)
 	return r.outcome(ctx)
@@ -42,6 +44,8 @@ type run struct {
 	ended   []bool // there is a result
 	begun   time.Time
 	uploads *semaphore.Weighted
+	sites   map[*Seed]*site
+	seeds   []SeedResult
 	account account
 	done    []BatchResult
 
@@ -230,7 +234,7 @@ func (r *run) notBegun(h *Host) Result {
 
 func (r *run) outcome(ctx context.Context) *Outcome {
 	out := &Outcome{
-		Run: r.Run, Command: r.Command, Check: r.Check, Results: r.results, Batches: r.done, Planned: len(r.Rollout.Batches),
+		Run: r.Run, Command: r.Command, Check: r.Check, Results: r.results, Batches: r.done, Seeds: r.seeds, Planned: len(r.Rollout.Batches),
 		Stopped: r.stopped, Spent: r.account.now(), Before: r.Rollout.Before, Kept: r.Journal != nil,
 		Interrupted: r.interrupted(ctx),
 	}
@@ -245,7 +249,7 @@ func (r *run) outcome(ctx context.Context) *Outcome {
 func (r *run) record(stage string, res *Result) {
 	e := journal.Event{
 		Kind: journal.KindResult, Stage: stage, Batch: r.batch, Host: res.Host, Status: res.Status, Changed: res.Changed,
-		Unknown: res.Unknown, Go: &res.Go, Error: journal.NewError(res.Error), Bytes: res.Sent, Seconds: rounded(res.Seconds),
+		Unknown: res.Unknown, Go: &res.Go, Error: journal.NewError(res.Error), Bytes: res.Sent, Seeded: res.Seeded, Seconds: rounded(res.Seconds),
 	}
 	if res.Error != nil {
 		e.Phase = res.Phase
@@ -285,6 +289,7 @@ func (r *run) host(ctx context.Context, i int, j job) Result {
 			r.stop(res.Error.Message)
 		}
 	}
+	res.Warnings = append(res.Warnings, c.notes()...)
 	h.Mask.Report(&res.Report) // before the journal or anybody sees it
 	if c.agent != nil {
 		res.Platform = c.agent.Hello.Platform.String()
@@ -296,7 +301,7 @@ func (r *run) host(ctx context.Context, i int, j job) Result {
 		res.Seconds[phase] = s
 	}
 	res.Seconds["total"] = r.Now().Sub(start).Seconds()
-	res.Sent, res.Phase = c.sent.Load(), c.lastPhase()
+	res.Sent, res.Seeded, res.Phase = c.sent.Load(), c.seeded.Load(), c.lastPhase()
 	return res
 }
 

@@ -27,6 +27,8 @@ type upload struct {
 	transfer *release.Transfer   // what was offered last
 	offered  []*release.Transfer // this upload's own: differences
 	sending  chan struct{}       // full while one is sent
+
+	turn atomic.Pointer[turn] // at the seed that the last one comes from; nil: it comes from here
 }
 
 // maxOffers is how many transfers a host may ask for: modules and an archive.
@@ -36,6 +38,9 @@ const maxOffers = 2
 func (u *upload) close() {
 	for _, t := range u.offered {
 		t.Close()
+	}
+	if turn := u.turn.Load(); turn != nil {
+		turn.end()
 	}
 }
 
@@ -90,7 +95,18 @@ func (u *upload) offerDifference(ctx context.Context, lacks [][2]int, modules bo
 		if many {
 			return wire.NewError(wire.KindProtocol, errors.New("the agent asks for one transfer too many"), "")
 		}
-		return u.out.Write(wire.Command{Send: &t.Transfer})
+		send := t.Transfer
+		err = u.fromSeed(ctx, t, &send, func(ctx context.Context) (*release.Transfer, func() error, error) {
+			own, _, err := u.difference(ctx, lacks, modules)
+			if err != nil {
+				return nil, nil, err
+			}
+			return own, own.Close, nil
+		})
+		if err != nil {
+			return err
+		}
+		return u.out.Write(wire.Command{Send: &send})
 	})
 }
 
@@ -150,7 +166,79 @@ func (u *upload) offerWhole(ctx context.Context, a *release.Archive) error {
 	if send.Manifest, err = a.PackedManifest(); err != nil {
 		return err
 	}
+	err = u.fromSeed(ctx, t, &send, func(context.Context) (*release.Transfer, func() error, error) {
+		return t, func() error { return nil }, nil
+	})
+	if err != nil {
+		return err
+	}
 	return u.out.Write(wire.Command{Send: &send})
+}
+
+// fromSeed has the transfer come from the site's seed, if the host has one that
+// is of use. The error is the host's: that of a seed is noted.
+func (u *upload) fromSeed(ctx context.Context, t *release.Transfer, send *wire.Transfer, open opener) error {
+	s := u.sites[u.host.Seed]
+	if s == nil {
+		return nil
+	}
+	u.phase("seed: " + s.seed.Name)
+	from, turn, err := s.turn(ctx, u.host.Name, t.SHA256, open)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		u.noteSeed(s, err.Error())
+	} else {
+		send.From, turn.transfer = from, t
+	}
+	if before := u.turn.Swap(turn); before != nil {
+		before.end()
+	}
+	return nil
+}
+
+// fetched notes that the host has what is under way up to n, from the seed.
+func (u *upload) fetched(n int64) {
+	turn := u.turn.Load()
+	if turn == nil || n <= turn.at || n > turn.transfer.Size {
+		return
+	}
+	u.phase("upload")
+	got := n - turn.at
+	if turn.at == 0 { // its first chunk; of what the host had before, nothing travelled
+		got = n - (n-1)/turn.transfer.ChunkSize*turn.transfer.ChunkSize
+	}
+	turn.at = n
+	u.seeded.Add(got)
+	turn.site.brought(u.host.Name, got)
+	u.Observer.Bytes(u.host.Name, n, turn.transfer.Size)
+	if n == turn.transfer.Size {
+		turn.end()
+		u.phase("extract")
+	}
+}
+
+// seedLost notes that the rest has to come from the controller.
+func (u *upload) seedLost(why string) {
+	if turn := u.turn.Load(); turn != nil {
+		turn.end()
+		u.noteSeed(turn.site, why)
+		turn.site.missedBy(why)
+	}
+}
+
+func (c *conversation) noteSeed(s *site, why string) {
+	note := fmt.Sprintf("the controller sent what seed %s did not: %s", s.seed.Name, why)
+	c.noSeed.CompareAndSwap(nil, &note)
+}
+
+// notes are the controller's own warnings about the host.
+func (c *conversation) notes() []string {
+	if note := c.noSeed.Load(); note != nil {
+		return []string{*note}
+	}
+	return nil
 }
 
 // send brings the bytes from need.Offset on to the host, over SFTP or else
@@ -199,7 +287,12 @@ func (u *upload) send(ctx context.Context, need wire.Need) {
 			if err := u.out.Write(wire.Command{Have: &n}); err != nil {
 				return err
 			}
-			err = u.stream(ctx, src, n)
+			sent := n
+			err = sendData(ctx, u.out, src, n, func(k int64) {
+				sent += k
+				u.sent.Add(k)
+				u.Observer.Bytes(u.host.Name, sent, src.Size)
+			})
 		}
 		if err == nil {
 			u.phase("extract")
@@ -229,24 +322,24 @@ func (u *upload) end() { <-u.sending }
 
 var errNotOffered = wire.NewError(wire.KindProtocol, errors.New("the agent asks for bytes that were not offered"), "")
 
-// stream appends the rest of the transfer through the agent's stdin.
-func (u *upload) stream(ctx context.Context, src *release.Transfer, from int64) error {
+// sendData appends the rest of the transfer through an agent's stdin. sent hears
+// of each piece.
+func sendData(ctx context.Context, out *wire.Writer, src *release.Transfer, from int64, sent func(n int64)) error {
 	rest := io.NewSectionReader(src, from, src.Size-from)
 	buf := make([]byte, wire.MaxData)
-	for sent := from; sent < src.Size; {
+	for at := from; at < src.Size; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n, err := io.ReadFull(rest, buf[:min(int64(len(buf)), src.Size-sent)])
+		n, err := io.ReadFull(rest, buf[:min(int64(len(buf)), src.Size-at)])
 		if err != nil {
 			return fmt.Errorf("read the archive: %w", err)
 		}
-		if err := u.out.WriteData(buf[:n]); err != nil {
+		if err := out.WriteData(buf[:n]); err != nil {
 			return err
 		}
-		sent += int64(n)
-		u.sent.Add(int64(n))
-		u.Observer.Bytes(u.host.Name, sent, src.Size)
+		at += int64(n)
+		sent(int64(n))
 	}
 	return nil
 }

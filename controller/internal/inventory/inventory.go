@@ -96,6 +96,19 @@ type Host struct {
 // Ansible's inventory_dir; "" for host lists.
 func (h *Host) Dir() string { return h.dir }
 
+// DirectGroups are the groups that name the host itself, not only groups above
+// those; all and ungrouped are not among them.
+func (h *Host) DirectGroups() []string {
+	var names []string
+	for _, g := range h.direct {
+		if g.name != "all" && g.name != "ungrouped" {
+			names = append(names, g.name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 // Defined is where the inventory names the host first.
 func (h *Host) Defined() Position { return h.at }
 

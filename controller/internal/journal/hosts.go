@@ -20,7 +20,8 @@ type Host struct {
 	Go        wire.GoChange
 	Error     *Error
 	Phase     string
-	Bytes     int64
+	Bytes     int64 // from the controller
+	Seeded    int64 // from a seed
 	Seconds   map[string]float64
 	Begun     time.Time
 	Ended     time.Time
@@ -67,7 +68,7 @@ func (hs *hosts) apply(e *Event) {
 		}
 		h.Unknown, h.Status, h.Error, h.Phase, h.Ended = e.Unknown, e.Status, e.Error, e.Phase, e.Time
 		h.Changed = h.Changed || e.Changed && e.Status == wire.Changed
-		h.Seconds, h.Bytes = e.Seconds, h.Bytes+e.Bytes
+		h.Seconds, h.Bytes, h.Seeded = e.Seconds, h.Bytes+e.Bytes, h.Seeded+e.Seeded
 		if e.Go != nil {
 			h.Go = *e.Go
 		}

@@ -76,6 +76,7 @@ const (
 	KindGate   Kind = "gate"   // a gate on the controller let the run go on, or did not
 	KindForce  Kind = "force"  // --force-start: what would have kept the run from starting
 	KindStop   Kind = "stop"   // no further host begins, and why
+	KindSeed   Kind = "seed"   // what a seed got and gave to its site
 	KindResume Kind = "resume" // another process goes on with the run
 	KindEnd    Kind = "end"    // the process ended in order
 )
@@ -101,8 +102,9 @@ type Event struct {
 	Unknown bool                `json:"unknown,omitempty"` // the host had its task, and no report came back
 	Go      *wire.GoChange      `json:"go,omitempty"`
 	Error   *Error              `json:"error,omitempty"`
-	Phase   string              `json:"phase,omitempty"` // the last one that the host came to, unless all went well
-	Bytes   int64               `json:"bytes,omitempty"` // of the archive, sent to the host
+	Phase   string              `json:"phase,omitempty"`  // the last one that the host came to, unless all went well
+	Bytes   int64               `json:"bytes,omitempty"`  // of the archive, sent to the host
+	Seeded  int64               `json:"seeded,omitempty"` // bytes of it that came from a seed; of a seed: that it gave
 	Seconds map[string]float64  `json:"seconds,omitempty"`
 	Gate    string              `json:"gate,omitempty"`
 	Message string              `json:"message,omitempty"`

@@ -23,7 +23,7 @@ const maxLine = 1 << 20
 type Record struct {
 	Run     Run
 	Hosts   []Host  // of the scope, in its order
-	Notes   []Event // what is about no single host, in order
+	Notes   []Event // what is about no single host, in order; seeds are noted too
 	Damaged int     // lines that could not be read; more is not known of their hosts
 	End     *Event  // nil: the process goes on, or did not survive
 	Alive   bool    // its process goes on
@@ -82,7 +82,7 @@ func (s Store) load(id string) (*Record, error) {
 			r.End = nil // another process went on
 		}
 		r.hosts.apply(e)
-		if e.Host == "" {
+		if e.Host == "" || e.Kind == KindSeed {
 			r.Notes = append(r.Notes, *e)
 		}
 	})

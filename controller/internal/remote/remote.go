@@ -6,6 +6,7 @@ package remote
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -103,6 +104,21 @@ func (d *Dialer) Dial(ctx context.Context, t Target) (*Conn, error) {
 		c.tty, c.noTTY = *s.tty, !*s.tty
 	}
 	return c, nil
+}
+
+// Addresses are those by which this machine knows the host: where the
+// connection goes, unless that is a jump host or a command.
+func (c *Conn) Addresses() []netip.Addr {
+	var out []netip.Addr
+	if at, err := netip.ParseAddrPort(c.addr); err == nil {
+		out = append(out, at.Addr())
+	}
+	if t, ok := c.via.(*sshTransport); ok && t.direct {
+		if at, err := netip.ParseAddrPort(t.client.RemoteAddr().String()); err == nil {
+			out = append(out, at.Addr().WithZone(""))
+		}
+	}
+	return out
 }
 
 // Close ends the connection and everything on it. It does not wait for the host.

@@ -16,6 +16,7 @@ import (
 type sshTransport struct {
 	client *ssh.Client
 	addr   string
+	direct bool // no jump host and no command is on the way
 
 	mu    sync.Mutex
 	ended bool
@@ -33,7 +34,7 @@ const (
 
 // newSSHTransport watches a connection; via is the jump host on its way, or nil.
 func newSSHTransport(client *ssh.Client, s *settings, via *sshTransport) *sshTransport {
-	t := &sshTransport{client: client, addr: s.addr(), done: make(chan struct{})}
+	t := &sshTransport{client: client, addr: s.addr(), direct: via == nil && s.proxyCommand == "", done: make(chan struct{})}
 	go func() {
 		err := client.Wait()
 		if via != nil && brokenSoon(via) != nil {

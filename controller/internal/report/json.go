@@ -22,6 +22,7 @@ type document struct {
 	Interrupted bool               `json:"interrupted"`
 	Stopped     *stopDocument      `json:"stopped"`
 	Batches     []batchDocument    `json:"batches"`
+	Seeds       []seedDocument     `json:"seeds"`
 	Hosts       []hostDocument     `json:"hosts"`
 	Summary     map[string]int     `json:"summary"`
 	Seconds     map[string]float64 `json:"seconds"`
@@ -43,6 +44,7 @@ type summaryLine struct {
 	Interrupted bool               `json:"interrupted"`
 	Stopped     *stopDocument      `json:"stopped"`
 	Batches     []batchDocument    `json:"batches"`
+	Seeds       []seedDocument     `json:"seeds"`
 	Summary     map[string]int     `json:"summary"`
 	Seconds     map[string]float64 `json:"seconds"`
 }
@@ -58,6 +60,23 @@ type batchDocument struct {
 	Hosts   int     `json:"hosts"`
 	Gated   bool    `json:"gated"` // there were gates, and all let the run go on
 	Seconds float64 `json:"seconds"`
+}
+
+// seedDocument is what a seed did.
+type seedDocument struct {
+	Host  string `json:"host"`
+	Sent  int64  `json:"sent"`
+	Gave  int64  `json:"gave"`
+	Hosts int    `json:"hosts"`
+	Lost  string `json:"lost"`
+}
+
+func seedsOf(o *fleet.Outcome) []seedDocument {
+	list := []seedDocument{}
+	for _, s := range o.Seeds {
+		list = append(list, seedDocument{block(s.Seed), s.Sent, s.Gave, s.Hosts, block(s.Lost)})
+	}
+	return list
 }
 
 func stopOf(o *fleet.Outcome) *stopDocument {
@@ -192,7 +211,7 @@ func (p *jsonPrinter) done(fleet.Result) {}
 func (p *jsonPrinter) all(o *fleet.Outcome) {
 	d := document{
 		Schema: "gofleet." + string(o.Command) + "/v1", Command: o.Command, Run: o.Run, Check: o.Check,
-		Interrupted: o.Interrupted, Stopped: stopOf(o), Batches: batchesOf(o), Hosts: []hostDocument{}, Summary: summaryOf(o),
+		Interrupted: o.Interrupted, Stopped: stopOf(o), Batches: batchesOf(o), Seeds: seedsOf(o), Hosts: []hostDocument{}, Summary: summaryOf(o),
 		Seconds: secondsOf(map[string]float64{"total": o.Seconds}),
 	}
 	for _, res := range o.Results {
@@ -213,6 +232,6 @@ func (p *linesPrinter) done(res fleet.Result) {
 func (p *linesPrinter) all(o *fleet.Outcome) {
 	p.screen.print(p.Stdout, encode(summaryLine{
 		Schema: "gofleet." + string(o.Command) + ".summary/v1", Command: o.Command, Run: o.Run, Check: o.Check,
-		Interrupted: o.Interrupted, Stopped: stopOf(o), Batches: batchesOf(o), Summary: summaryOf(o), Seconds: secondsOf(map[string]float64{"total": o.Seconds}),
+		Interrupted: o.Interrupted, Stopped: stopOf(o), Batches: batchesOf(o), Seeds: seedsOf(o), Summary: summaryOf(o), Seconds: secondsOf(map[string]float64{"total": o.Seconds}),
 	}, ""))
 }

@@ -53,6 +53,7 @@ type recordHost struct {
 	Error     *recordError       `json:"error"`
 	Phase     string             `json:"phase"`
 	Bytes     int64              `json:"bytes"`
+	Seeded    int64              `json:"seeded"`
 	Begun     *time.Time         `json:"begun"`
 	Ended     *time.Time         `json:"ended"`
 	Seconds   map[string]float64 `json:"seconds"`
@@ -158,7 +159,7 @@ func recordDocumentOf(rec *journal.Record) recordDocument {
 		out := recordHost{
 			Host: block(h.Host), Batch: h.Batch, Status: h.Status, Unknown: h.Unknown, Changed: h.Changed, TakenBack: h.TakenBack,
 			Go:    wire.GoChange{Before: block(h.Go.Before), After: block(h.Go.After)},
-			Phase: block(h.Phase), Bytes: h.Bytes, Seconds: secondsOf(h.Seconds),
+			Phase: block(h.Phase), Bytes: h.Bytes, Seeded: h.Seeded, Seconds: secondsOf(h.Seconds),
 		}
 		if h.Error != nil {
 			out.Error = &recordError{h.Error.Kind, block(h.Error.Message)}
@@ -193,6 +194,12 @@ func noteText(e *journal.Event) string {
 	case journal.KindStop:
 		first, _, _ := strings.Cut(e.Message, "\n") // what a gate said stands with the gate
 		return "stopped: " + first
+	case journal.KindSeed:
+		text := fmt.Sprintf("seed %s: %s from here, %s from there to %s", e.Host, size(e.Bytes), size(e.Seeded), count(e.Hosts, "host"))
+		if e.Message != "" {
+			text += "; given up: " + e.Message
+		}
+		return text
 	case journal.KindResume:
 		return fmt.Sprintf("resumed %s, %s left", e.Message, count(e.Hosts, "host"))
 	case journal.KindEnd:

@@ -199,6 +199,9 @@ func (t *text) summary(o *fleet.Outcome) {
 	if o.Planned > 1 {
 		t.WriteString(fmt.Sprintf("%s%d of %d\n", pad("batches", labelWidth), len(o.Batches), o.Planned))
 	}
+	for _, seed := range o.Seeds {
+		t.seed(seed)
+	}
 	if o.Stopped != nil {
 		word := "stopped"
 		if o.Check {
@@ -233,6 +236,15 @@ func (t *text) summary(o *fleet.Outcome) {
 	if line := next(o); line != "" && !t.would {
 		t.WriteString(t.in(dim, line) + "\n")
 	}
+}
+
+// seed is a line about one that was used.
+func (t *text) seed(s fleet.SeedResult) {
+	line := fmt.Sprintf("%s: %s from here, %s from there to %s", oneLine(s.Seed), size(s.Sent), size(s.Gave), count(s.Hosts, "host"))
+	if s.Lost != "" {
+		line += "; given up: " + oneLine(shorten(s.Lost, textLimit))
+	}
+	t.WriteString(pad("seed", labelWidth) + line + "\n")
 }
 
 func plural(n int, one, more string) string {
