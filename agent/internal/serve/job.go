@@ -174,7 +174,7 @@ func (j *job) locked(ctx context.Context, do func(context.Context) error) (err e
 	if err := j.loadRecord(); err != nil {
 		return err
 	}
-	if err := j.store.Sweep(j.task.Release != nil || j.asks, j.record); err != nil {
+	if err := j.store.Sweep(j.task.Release != nil || j.task.Modules != nil || j.asks, j.record); err != nil {
 		return err
 	}
 	if err := errors.Join(environ.Sweep(j.store.Root), account.Sweep(), baseline.Sweep()); err != nil {
