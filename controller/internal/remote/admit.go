@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 )
@@ -16,7 +17,11 @@ const (
 
 	// handshakes is how many log in anywhere at the same time. More would wait
 	// for this machine's processors while their clocks run.
-	handshakes = 256
+	handshakes = 64
+
+	// turn is how long a login keeps others waiting: hosts that accept
+	// connections and stay silent take no processor.
+	turn = 5 * time.Second
 
 	// forwardsEach is how many hosts are reached through one connection to a jump
 	// host: its sshd has a process for each connection, which has an open file
@@ -66,13 +71,16 @@ func (a *admission) sshd(ctx context.Context, key string, n int) (leave func(), 
 	}, nil
 }
 
-// handshake waits for a turn of this machine.
+// handshake waits for a turn on this machine. leave must be called when the
+// login has ended.
 func (a *admission) handshake(ctx context.Context) (leave func(), err error) {
 	a.once.Do(func() { a.all = semaphore.NewWeighted(handshakes) })
 	if err := a.all.Acquire(ctx, 1); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	return func() { a.all.Release(1) }, nil
+	release := sync.OnceFunc(func() { a.all.Release(1) })
+	late := time.AfterFunc(turn, release)
+	return func() { late.Stop(); release() }, nil
 }
 
 // seated is a connection through a jump host, whose seat it gives back.

@@ -140,6 +140,9 @@ func (d *Dialer) attempt(ctx context.Context, s *settings) (client *ssh.Client, 
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 
 	c, chans, reqs, err := ssh.NewClientConn(conn, check.addr, h.config(check))
+	if err == nil && !h.timer.Stop() {
+		err = net.ErrClosed // the clock ran out at the last moment
+	}
 	if err != nil {
 		conn.Close()
 		return nil, nil, h.explain(check, err)
