@@ -25,7 +25,17 @@ type Host struct {
 	Seconds   map[string]float64
 	Begun     time.Time
 	Ended     time.Time
+
+	by int // the process of the run that is at it, from 1; 0: none is
 }
+
+// Statuses of hosts that a run which has not ended has not come to, is at, or
+// was at when its process ended.
+const (
+	Pending wire.Status = "pending"
+	Running wire.Status = "running"
+	Unknown wire.Status = "unknown"
+)
 
 // Done reports whether the host is what the run wanted it to be.
 func (h *Host) Done() bool {
@@ -34,12 +44,13 @@ func (h *Host) Done() bool {
 
 // hosts are those of a run's scope, in its order.
 type hosts struct {
-	list   []Host
-	byName map[string]int
+	list    []Host
+	byName  map[string]int
+	process int // that writes, from 1
 }
 
 func newHosts(run *Run) *hosts {
-	h := &hosts{list: make([]Host, len(run.Scope)), byName: make(map[string]int, len(run.Scope))}
+	h := &hosts{list: make([]Host, len(run.Scope)), byName: make(map[string]int, len(run.Scope)), process: 1}
 	batch, room := 0, 0
 	for i, m := range run.Scope {
 		for room == 0 && batch < len(run.Batches) {
@@ -55,11 +66,20 @@ func newHosts(run *Run) *hosts {
 
 // apply brings the hosts to what an event tells.
 func (hs *hosts) apply(e *Event) {
+	if e.Kind == KindResume {
+		hs.process++
+	}
 	i, ours := hs.byName[e.Host]
 	if !ours || e.Kind != KindBegin && e.Kind != KindResult {
 		return
 	}
 	h := &hs.list[i]
+	if e.Stage == StageMain || e.Stage == StageRollback {
+		h.by = 0
+		if e.Kind == KindBegin {
+			h.by = hs.process
+		}
+	}
 	switch e.Stage {
 	case StageMain:
 		if e.Kind == KindBegin {
@@ -94,11 +114,26 @@ func (hs *hosts) apply(e *Event) {
 	}
 }
 
-// summary counts the statuses of all hosts of the run.
-func (hs *hosts) summary() map[wire.Status]int {
+// standing is how a host stands: the status that it ended with or, where it
+// has none yet, Pending, Running or Unknown. Hosts that a run has not come to
+// when it ends are skipped.
+func (hs *hosts) standing(h *Host, ended, alive bool) wire.Status {
+	switch {
+	case h.by > 0 && h.by == hs.process && alive:
+		return Running
+	case h.by > 0:
+		return Unknown
+	case h.Begun.IsZero() && h.Ended.IsZero() && !ended:
+		return Pending
+	}
+	return h.Status
+}
+
+// summary counts how all hosts of the run stand.
+func (hs *hosts) summary(ended, alive bool) map[wire.Status]int {
 	out := map[wire.Status]int{}
 	for i := range hs.list {
-		out[hs.list[i].Status]++
+		out[hs.standing(&hs.list[i], ended, alive)]++
 	}
 	return out
 }

@@ -108,6 +108,54 @@ func TestAHostIsWhatWasSaidOfIt(t *testing.T) {
 	}
 }
 
+// How hosts stand depends on whether the process that was at them is alive.
+func TestStandingOfARunThatHasNotEnded(t *testing.T) {
+	s := Store{t.TempDir()}
+	name := id(day, 1)
+	w := create(t, s, run(name, "never", "at", "done", "back"))
+	for _, e := range []Event{
+		begin("at"), begin("done"), result("done", wire.OK),
+		begin("back"), result("back", wire.Changed), {Kind: KindBegin, Stage: StageRollback, Host: "back"},
+	} {
+		w.Say(e)
+	}
+	if err := w.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	check := func(when string, want ...wire.Status) {
+		t.Helper()
+		r := load(t, s, name)
+		for i := range r.Hosts {
+			if got := r.Standing(&r.Hosts[i]); got != want[i] {
+				t.Errorf("%s: %s is %s, want %s", when, r.Hosts[i].Host, got, want[i])
+			}
+			if r.Summary()[want[i]] == 0 {
+				t.Errorf("%s: no host is %s in %v", when, want[i], r.Summary())
+			}
+		}
+	}
+	check("at work", Pending, Running, wire.OK, Running)
+	crash(t, w)
+	check("killed", Pending, Unknown, wire.OK, Unknown)
+	again, _, err := s.Resume(name, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Say(Event{Kind: KindResume})
+	again.Say(begin("never"))
+	if err := again.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	check("resumed", Running, Unknown, wire.OK, Unknown)
+	again.Say(result("never", wire.OK))
+	again.Say(begin("at"))
+	again.Say(result("at", wire.Failed))
+	if err := again.End("stopped", 8); err != nil {
+		t.Fatal(err)
+	}
+	check("ended", wire.OK, wire.Failed, wire.OK, Unknown)
+}
+
 func TestTornLastLineWasNeverSaid(t *testing.T) {
 	s := Store{t.TempDir()}
 	name := id(day, 1)
@@ -298,10 +346,13 @@ func TestGlanceReadsTheEnd(t *testing.T) {
 	if err := w.Sync(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"running", "stopped"} {
+	for _, want := range []struct {
+		state string
+		b     wire.Status
+	}{{"running", Pending}, {"stopped", wire.Skipped}} {
 		g, err := s.Glance(name)
-		if err != nil || g.State != want || g.Summary[wire.Failed] != 1 || g.Summary[wire.Skipped] != 1 {
-			t.Errorf("%s: %+v, %v", want, g, err)
+		if err != nil || g.State != want.state || g.Summary[wire.Failed] != 1 || g.Summary[want.b] != 1 {
+			t.Errorf("%s: %+v, %v", want.state, g, err)
 		}
 		if err := w.End("stopped", 10); err != nil {
 			t.Fatal(err)

@@ -254,7 +254,7 @@ func (s Store) Glance(id string) (*Glance, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.Summary = r.hosts.summary()
+	g.Summary = r.Summary()
 	return g, nil
 }
 
@@ -282,5 +282,9 @@ func (s Store) lastEvent(id string) *Event {
 	return &e
 }
 
-// Summary counts the statuses of all hosts of the run.
-func (r *Record) Summary() map[wire.Status]int { return r.hosts.summary() }
+// Summary counts how all hosts of the run stand.
+func (r *Record) Summary() map[wire.Status]int { return r.hosts.summary(r.End != nil, r.Alive) }
+
+// Standing is how a host of the run stands: its status, or Pending, Running or
+// Unknown.
+func (r *Record) Standing(h *Host) wire.Status { return r.hosts.standing(h, r.End != nil, r.Alive) }

@@ -193,7 +193,7 @@ func (w *Writer) End(ended string, exit int) error {
 		return nil
 	}
 	w.mu.Lock()
-	summary := w.hosts.summary()
+	summary := w.hosts.summary(true, false)
 	w.mu.Unlock()
 	w.Say(Event{Kind: KindEnd, Ended: ended, Exit: &exit, Summary: summary})
 	return w.Close()

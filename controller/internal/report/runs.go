@@ -78,7 +78,7 @@ func runDocumentOf(run *journal.Run, state string, summary map[wire.Status]int) 
 		Batches: append([]int{}, run.Batches...), Order: run.Order, Seed: run.Seed,
 		Arguments: argumentsOf(run), Summary: map[string]int{},
 	}
-	for _, s := range statuses {
+	for _, s := range standings() {
 		d.Summary[string(s)] = summary[s]
 	}
 	return d
@@ -121,10 +121,15 @@ func commandOf(run *journal.Run) string {
 	return string(run.Command)
 }
 
+// standings are the statuses of a run's hosts, those of one that goes on too.
+func standings() []wire.Status {
+	return append(slices.Clone(statuses[:]), journal.Running, journal.Pending, journal.Unknown)
+}
+
 // sumLine is "3 ok, 2 failed".
 func sumLine(summary map[wire.Status]int, run *journal.Run) string {
 	var parts []string
-	for _, s := range statuses {
+	for _, s := range standings() {
 		if n := summary[s]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, label(s, run.Check || run.Command == wire.Audit)))
 		}
@@ -157,7 +162,7 @@ func recordDocumentOf(rec *journal.Record) recordDocument {
 	for i := range rec.Hosts {
 		h := &rec.Hosts[i]
 		out := recordHost{
-			Host: block(h.Host), Batch: h.Batch, Status: h.Status, Unknown: h.Unknown, Changed: h.Changed, TakenBack: h.TakenBack,
+			Host: block(h.Host), Batch: h.Batch, Status: rec.Standing(h), Unknown: h.Unknown, Changed: h.Changed, TakenBack: h.TakenBack,
 			Go:    wire.GoChange{Before: block(h.Go.Before), After: block(h.Go.After)},
 			Phase: block(h.Phase), Bytes: h.Bytes, Seeded: h.Seeded, Seconds: secondsOf(h.Seconds),
 		}
@@ -256,10 +261,14 @@ func recordHosts(rec *journal.Record) string {
 	var order []say
 	for i := range rec.Hosts {
 		h := &rec.Hosts[i]
-		s := say{label: string(h.Status), about: versions(h.Go)}
+		s := say{label: string(rec.Standing(h)), about: versions(h.Go)}
 		switch {
+		case s.label == string(journal.Pending):
+			s.about = "not begun"
+		case s.label == string(journal.Running):
+			s.about = "at work"
 		case h.Unknown:
-			s = say{"unknown", "begun, and no word of how it ended; it may have been changed"}
+			s = say{string(journal.Unknown), "begun, and no word of how it ended; it may have been changed"}
 		case h.TakenBack:
 			s.about = "taken back to " + goName(h.Go.After)
 		case h.Error != nil:
