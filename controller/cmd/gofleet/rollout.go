@@ -130,21 +130,6 @@ func (r *rolloutFlags) pauseTime() (d time.Duration, err error) {
 	return d, err
 }
 
-// limits are the options that bound how many hosts may end badly.
-func (r *rolloutFlags) limits() string {
-	var list []string
-	if r.maxFail != "" {
-		list = append(list, "max-fail "+r.maxFail)
-	}
-	if r.maxUnreachable != "" {
-		list = append(list, "max-unreachable "+r.maxUnreachable)
-	}
-	if r.anyErrorsFatal {
-		list = append(list, "any-errors-fatal")
-	}
-	return strings.Join(list, ", ")
-}
-
 // ask makes a fleet's gate: the hosts of the batch are in a file meanwhile.
 func ask(g gate.Gate) func(context.Context, fleet.Batch) error {
 	return func(ctx context.Context, b fleet.Batch) error {

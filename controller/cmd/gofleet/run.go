@@ -250,7 +250,7 @@ func (a *app) runReporter(p *planned) (*report.Reporter, error) {
 	return report.New(report.Options{
 		Stdout: a.stdout, Stderr: a.stderr, Look: a.look(),
 		Format: a.output.format, Verbose: a.output.verbose, Diff: o.Diff,
-		Run: o.Run, Command: o.Command, Check: o.Check, Hosts: names, Limits: p.order.rollout.limits(),
+		Run: o.Run, Command: o.Command, Check: o.Check, Hosts: names,
 	})
 }
 

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/gofleet/gofleet/agent/wire"
@@ -36,6 +37,29 @@ func (b Budget) broken(s Spent, scope int) string {
 		return fmt.Sprintf("%s were unreachable, more than --max-unreachable %s allows", hostsOf(s.Unreachable, scope), b.Unreachable)
 	}
 	return ""
+}
+
+// left says how much of b is left when s has been spent, among scope hosts.
+func (b Budget) left(s Spent, scope int) string {
+	var parts []string
+	for _, l := range []struct {
+		flag  string
+		share *Share
+		spent int
+	}{{"max-fail", b.Fail, s.Failed}, {"max-unreachable", b.Unreachable, s.Unreachable}} {
+		switch {
+		case l.share == nil:
+		case !l.share.allows(l.spent, scope):
+			parts = append(parts, fmt.Sprintf("%s %s: broken by %d", l.flag, l.share, l.spent))
+		default:
+			most := l.share.most(scope)
+			parts = append(parts, fmt.Sprintf("%s %s: %d of %d left", l.flag, l.share, most-l.spent, most))
+		}
+	}
+	if b.Fatal {
+		parts = append(parts, "any-errors-fatal")
+	}
+	return strings.Join(parts, ", ")
 }
 
 func hostsOf(n, all int) string {

@@ -71,6 +71,7 @@ func (e *ProbedError) Unwrap() error { return e.Err }
 // many goroutines and must return quickly.
 type Observer interface {
 	Stage(Stage)                          // what the run is at
+	Budget(left string)                   // how much of it is left, at the beginning and when some was spent
 	Phase(host, phase string)             // dial, agent, check, wait, receive, verify, switch, ...; "": at rest
 	Bytes(host string, done, total int64) // of the upload
 	Warn(host, message string)

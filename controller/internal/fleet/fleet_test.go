@@ -89,6 +89,7 @@ func (*silent) Warn(string, string)        {}
 func (s *silent) Done(Result)              { s.done.Add(1) }
 func (*silent) Stage(Stage)                {}
 func (*silent) Revise(Result)              {}
+func (*silent) Budget(string)              {}
 
 func options() Options {
 	return Options{Run: "r", Command: wire.Apply, Forks: 4, Uploads: 2, Observer: &silent{}, Now: time.Now}

@@ -51,7 +51,7 @@ func (r *run) lookAhead(ctx context.Context) bool {
 	r.stop("no host was changed: in the audit beforehand, " + broken)
 	for i, res := range bad {
 		r.results[i], r.ended[i] = res, true
-		r.account.enter(res.Status)
+		r.spend(res.Status)
 		r.Observer.Done(res)
 	}
 	return false
@@ -160,7 +160,7 @@ func (r *run) verify(ctx context.Context, b Batch, list []int) {
 		noted.Seconds, noted.Sent = looked.Seconds, 0
 		r.record(journal.StageGate, &noted)
 		r.Observer.Revise(*res)
-		broken := r.account.enter(res.Status)
+		broken := r.spend(res.Status)
 		if !r.Rollout.Budget.Given() {
 			broken = fmt.Sprintf("%s failed the gate after batch %d of %d", res.Host, b.Number, b.Of)
 		}

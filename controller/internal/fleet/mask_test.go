@@ -100,6 +100,7 @@ func (o *told) note(v any) {
 func (o *told) Phase(host, phase string)   { o.note([]string{host, phase}) }
 func (o *told) Stage(s Stage)              { o.note(s) }
 func (o *told) Revise(r Result)            { o.note(r) }
+func (o *told) Budget(left string)         { o.note(left) }
 func (o *told) Bytes(string, int64, int64) {}
 func (o *told) Warn(host, message string)  { o.note([]string{host, message}) }
 func (o *told) Done(r Result)              { o.note(r) }

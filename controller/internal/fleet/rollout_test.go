@@ -248,6 +248,46 @@ func TestPlainRunAsksEachHostOnce(t *testing.T) {
 	}
 }
 
+// What is left of a budget is told at the beginning and whenever some is
+// spent, so that somebody can look at it before it breaks.
+func TestWhatIsLeftOfABudget(t *testing.T) {
+	w := newWorld(t, 6)
+	w.on("h2", "main", wire.Failed)
+	w.on("h3", "main", wire.Unreachable)
+	w.on("h5", "main", wire.Failed)
+	seen := &budgets{}
+	w.roll(t, Rollout{Budget: Budget{Fail: &Share{Percent: 34, IsPart: true}, Unreachable: &Share{}}}, func(o *Options) {
+		o.Observer, o.Forks = seen, 1
+	})
+	want := []string{
+		"max-fail 34%: 2 of 2 left, max-unreachable 0: 0 of 0 left",
+		"max-fail 34%: 1 of 2 left, max-unreachable 0: 0 of 0 left",
+		"max-fail 34%: 1 of 2 left, max-unreachable 0: broken by 1",
+	}
+	if !slices.Equal(seen.told, want) {
+		t.Errorf("told: %q", seen.told)
+	}
+}
+
+// budgets is an Observer of budgets.
+type budgets struct {
+	silent
+	told []string
+}
+
+func (b *budgets) Budget(left string) { b.told = append(b.told, left) }
+
+func TestShareMost(t *testing.T) {
+	for percent := range 101 {
+		s := Share{Percent: float64(percent) / 10, IsPart: true}
+		for all := range 200 {
+			if n := s.most(all); !s.allows(n, all) || n < all && s.allows(n+1, all) {
+				t.Fatalf("%s of %d: %d", s, all, n)
+			}
+		}
+	}
+}
+
 func TestBrokenBudgetStopsTheRun(t *testing.T) {
 	w := newWorld(t, 6)
 	w.on("h2", "main", wire.Failed)

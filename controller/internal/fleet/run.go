@@ -27,6 +27,7 @@ var ErrNoUpload = errors.New("no upload channel")
 func Run(ctx context.Context, hosts []*Host, o Options) *Outcome {
 	r := newRun(hosts, o)
 	closeSites := r.openSites(ctx)
+	r.tellBudget()
 	if r.lookAhead(ctx) {
 		r.batches(ctx)
 	}
@@ -39,15 +40,16 @@ func Run(ctx context.Context, hosts []*Host, o Options) *Outcome {
 // run is what the hosts of a run share.
 type run struct {
 	Options
-	all     []*Host
-	results []Result
-	ended   []bool // there is a result
-	begun   time.Time
-	uploads *semaphore.Weighted
-	sites   map[*Seed]*site
-	seeds   []SeedResult
-	account account
-	done    []BatchResult
+	all      []*Host
+	results  []Result
+	ended    []bool // there is a result
+	begun    time.Time
+	uploads  *semaphore.Weighted
+	sites    map[*Seed]*site
+	seeds    []SeedResult
+	account  account
+	spending sync.Mutex
+	done     []BatchResult
 
 	mu      sync.Mutex
 	stopped *Stopped
@@ -152,8 +154,27 @@ func (r *run) main(ctx context.Context, i int, res Result) {
 	r.results[i], r.ended[i] = res, true
 	r.record(journal.StageMain, &res)
 	r.Observer.Done(res)
-	if broken := r.account.enter(res.Status); broken != "" && !r.Check && !r.interrupted(ctx) {
+	if broken := r.spend(res.Status); broken != "" && !r.Check && !r.interrupted(ctx) {
 		r.stop(broken)
+	}
+}
+
+// spend counts a host's end, tells what is left of the budget where that was
+// none of the good ones, and says what is broken after it.
+func (r *run) spend(s wire.Status) (broken string) {
+	r.spending.Lock() // what is told last is how it stands
+	defer r.spending.Unlock()
+	before := r.account.now()
+	broken = r.account.enter(s)
+	if r.account.now() != before {
+		r.tellBudget()
+	}
+	return broken
+}
+
+func (r *run) tellBudget() {
+	if r.Rollout.Budget.Given() {
+		r.Observer.Budget(r.Rollout.Budget.left(r.account.now(), r.account.scope))
 	}
 }
 

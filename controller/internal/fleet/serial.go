@@ -46,6 +46,18 @@ func (s Share) allows(n, all int) bool {
 	return n <= s.Number
 }
 
+// most is how many of all hosts the share allows.
+func (s Share) most(all int) int {
+	if !s.IsPart {
+		return min(s.Number, all)
+	}
+	n := int(s.Percent * float64(all) / 100)
+	if n < all && s.allows(n+1, all) {
+		n++ // the division was a hair below
+	}
+	return n
+}
+
 // ParseSerial reads "1,10%,100%": how many hosts each batch has. As in Ansible
 // the last one repeats.
 func ParseSerial(text string) ([]Share, error) {

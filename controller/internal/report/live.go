@@ -79,8 +79,8 @@ func (r *Reporter) headline(now time.Time) row {
 	if waiting > 0 {
 		line = append(line, span{fmt.Sprintf("  %d to come", waiting), dim})
 	}
-	if r.Limits != "" {
-		line = append(line, span{"  " + r.Limits, dim})
+	if m.budget != "" {
+		line = append(line, span{"  " + m.budget, dim})
 	}
 	return append(line, span{"  " + clock(now.Sub(m.started)), dim})
 }

@@ -16,6 +16,7 @@ type model struct {
 	counts   map[wire.Status]int
 	finished int
 	stage    fleet.Stage
+	budget   string    // how much is left; empty: there is none
 	staged   int       // hosts that are through a stage beside the command itself
 	trouble  []trouble // hosts that ended badly, in the order of ending
 	uploads  meter     // over all hosts

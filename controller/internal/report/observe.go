@@ -41,6 +41,16 @@ func (r *Reporter) Stage(s fleet.Stage) {
 	}
 }
 
+// Budget notes how much is left of the run's budget.
+func (r *Reporter) Budget(left string) {
+	r.mu.Lock()
+	r.model.budget = left
+	r.mu.Unlock()
+	if !r.Look.Live {
+		r.say("budget: " + left)
+	}
+}
+
 // stageLine tells of a stage in words; a run in one batch needs none.
 func stageLine(s fleet.Stage) string {
 	batch := fmt.Sprintf("batch %d of %d: ", s.Batch, s.Of)

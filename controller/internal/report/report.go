@@ -29,7 +29,6 @@ type Options struct {
 	Command wire.Action
 	Check   bool
 	Hosts   []string // in the order of the run
-	Limits  string   // the options that bound how many hosts may end badly, as they were given
 
 	Now   func() time.Time    // nil: time.Now
 	ticks <-chan time.Time    // tests draw frames when they want them
