@@ -61,3 +61,35 @@ func (f *figures) print(w io.Writer, d *drill, took time.Duration) {
 		fmt.Fprintf(w, "A kill, the look at the host and the next run took %.1f s in the middle, %.1f s at most.\n", f.seconds[n/2], f.seconds[n-1])
 	}
 }
+
+// sum is how many faults there were.
+func (f *figures) sum() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := 0
+	for k, count := range f.counts {
+		if k[1] != "" {
+			n += count
+		}
+	}
+	return n
+}
+
+func (f *figures) printNetwork(w io.Writer, d *drill, took time.Duration) {
+	sum := f.sum()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fmt.Fprintln(w, "| what broke | times |\n|---|---|")
+	var names []string
+	for k := range f.counts {
+		if k[1] != "" {
+			names = append(names, k[0])
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		fmt.Fprintf(w, "| %s | %d |\n", name, f.counts[[2]string{name, "network"}])
+	}
+	fmt.Fprintf(w, "\n%d faults with seed %d on %d hosts, a third of them behind a jump host, %d CPUs, in %s; %d runs were resumed.\n",
+		sum, d.seed, d.hosts, runtime.NumCPU(), took.Round(time.Second), f.counts[[2]string{"resumed", ""}])
+}

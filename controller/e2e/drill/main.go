@@ -31,6 +31,7 @@ func main() {
 	flag.IntVar(&d.kills, "kills", 500, "kills, all in all")
 	flag.Uint64Var(&d.seed, "seed", uint64(time.Now().Unix()), "what the kills are drawn from")
 	flag.IntVar(&d.hosts, "hosts", 4, "hosts, each drilled on its own")
+	flag.IntVar(&d.network, "network", 0, "instead of kills, so many faults of the network, of sshd, keys and jump host under one run in batches")
 	flag.StringVar(&d.dir, "real", "", "directory with two or more real releases, to be installed instead of small ones")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -43,6 +44,7 @@ func main() {
 // drill is one run of the drill.
 type drill struct {
 	kills, hosts int
+	network      int
 	seed         uint64
 	dir          string // of real releases
 
@@ -72,6 +74,9 @@ func (d *drill) run(ctx context.Context) error {
 		if d.real, err = rig.Real(d.dir); err != nil {
 			return err
 		}
+	}
+	if d.network > 0 {
+		return d.drillNetwork(ctx, programs)
 	}
 	c := lab.Config{Name: "drill"}
 	for i := range d.hosts {

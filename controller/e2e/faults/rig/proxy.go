@@ -8,15 +8,20 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
-// Proxy passes TCP connections on, counts what goes by, and cuts.
+// Proxy passes TCP connections on, counts what goes by, and cuts, delays, slows
+// down and withholds.
 type Proxy struct {
 	listener net.Listener
 	to       string
 	limit    atomic.Int64 // bytes towards the host, after which all is cut; 0 is none
 	sent     atomic.Int64 // bytes towards the host, in all
 	cuts     atomic.Int64
+	delay    atomic.Int64                  // before each piece, either way, in nanoseconds
+	rate     atomic.Int64                  // bytes a second, either way; 0 is all that there is
+	gone     atomic.Pointer[chan struct{}] // not nil: nothing passes until it is closed
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
@@ -64,9 +69,47 @@ func (p *Proxy) Cut() {
 	}
 }
 
+// Delay has each piece wait, either way.
+func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
+
+// Slow lets that many bytes a second through, either way; 0 lets all.
+func (p *Proxy) Slow(rate int64) { p.rate.Store(rate) }
+
+// Withhold lets nothing through any more, and closes nothing: both ends believe
+// that the other is there.
+func (p *Proxy) Withhold() {
+	c := make(chan struct{})
+	p.gone.CompareAndSwap(nil, &c)
+}
+
+// Heal ends all of these for new connections. Those from which something was
+// withheld are reset.
+func (p *Proxy) Heal() {
+	p.delay.Store(0)
+	p.rate.Store(0)
+	p.CutAfter(0)
+	if c := p.gone.Swap(nil); c != nil {
+		p.Cut()
+		close(*c)
+	}
+}
+
+// hinder is what a piece of n bytes has to bear.
+func (p *Proxy) hinder(n int) {
+	if c := p.gone.Load(); c != nil {
+		<-*c
+	}
+	d := time.Duration(p.delay.Load())
+	if rate := p.rate.Load(); rate > 0 {
+		d += time.Duration(n) * time.Second / time.Duration(rate)
+	}
+	time.Sleep(d)
+}
+
 // Close ends it, and returns when nothing of it is left.
 func (p *Proxy) Close() {
 	p.listener.Close()
+	p.Heal()
 	p.Cut()
 	p.done.Wait()
 }
@@ -104,7 +147,7 @@ func (p *Proxy) pass(from, to net.Conn) {
 		from.Close()
 	})
 	both.Go(func() {
-		io.Copy(from, to)
+		io.Copy(&hindered{p, from}, to)
 		from.Close()
 		io.Copy(io.Discard, to)
 		to.Close()
@@ -125,6 +168,7 @@ type counted struct {
 }
 
 func (c *counted) Write(b []byte) (int, error) {
+	c.p.hinder(len(b))
 	limit := c.p.limit.Load()
 	over := c.p.sent.Add(int64(len(b))) - limit
 	if limit == 0 || over < 0 {
@@ -135,4 +179,15 @@ func (c *counted) Write(b []byte) (int, error) {
 		err = errLimit
 	}
 	return n, err
+}
+
+// hindered is the way from the host.
+type hindered struct {
+	p    *Proxy
+	from net.Conn
+}
+
+func (h *hindered) Write(b []byte) (int, error) {
+	h.p.hinder(len(b))
+	return h.from.Write(b)
 }

@@ -27,6 +27,7 @@ type World struct {
 	*Programs
 	Lab       *lab.Lab
 	Dir       string
+	SSHArgs   map[string]string // more of ssh's options, by host; Inventory writes them
 	inventory string
 
 	mu    sync.Mutex
@@ -76,7 +77,7 @@ func (w *World) Inventory(addresses map[string]string) error {
 		if err != nil {
 			return err
 		}
-		hosts[name] = map[string]any{"ansible_host": addr, "ansible_port": port, "ansible_ssh_extra_args": "-o HostKeyAlias=" + h.Addr}
+		hosts[name] = map[string]any{"ansible_host": addr, "ansible_port": port, "ansible_ssh_extra_args": strings.TrimSpace("-o HostKeyAlias=" + h.Addr + " " + w.SSHArgs[name])}
 	}
 	b, err := json.Marshal(map[string]any{"all": map[string]any{
 		"vars": map[string]any{
@@ -172,7 +173,40 @@ func (w *World) Start(ctx context.Context, vars Vars, args ...string) (*Run, err
 		return nil, err
 	}
 	// The machine may be so busy that a login takes long.
-	args = append(args, "-i", w.inventory, "-e", string(b), "-o", "json", "--timeout", "120")
+	return w.start(ctx, append(args, "-i", w.inventory, "-e", string(b), "-o", "json", "--timeout", "120"))
+}
+
+// Resume starts gofleet to go on with a run.
+func (w *World) Resume(ctx context.Context, command, id string) (*Run, error) {
+	return w.start(ctx, []string{command, "--resume", id, "-o", "json"})
+}
+
+// Journal gives what the journal tells of the last run.
+func (w *World) Journal(ctx context.Context) (*Journal, error) {
+	r, err := w.start(ctx, []string{"runs", "show", "last", "-o", "json"})
+	if err != nil {
+		return nil, err
+	}
+	<-r.Ended()
+	j := &Journal{}
+	if err := json.Unmarshal(r.stdout.Bytes(), j); err != nil {
+		return nil, fmt.Errorf("the journal of the last run: %w\n%s%s", err, r.stdout.Bytes(), r.stderr.Bytes())
+	}
+	return j, nil
+}
+
+// Journal is what runs show tells of a run.
+type Journal struct {
+	Run, State string
+	Damaged    int
+	Hosts      []struct {
+		Host, Status     string
+		Unknown, Changed bool
+		Go               struct{ Before, After string }
+	}
+}
+
+func (w *World) start(ctx context.Context, args []string) (*Run, error) {
 	r := &Run{cmd: exec.CommandContext(ctx, w.Gofleet, args...), ended: make(chan struct{})}
 	r.cmd.Dir = w.Dir
 	r.cmd.Env = []string{
