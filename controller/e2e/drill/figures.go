@@ -13,6 +13,9 @@ import (
 	"time"
 )
 
+// resumed is what runs that went on are counted as.
+const resumed = "resumed"
+
 // figures count what was killed, in which job.
 type figures struct {
 	mu      sync.Mutex
@@ -75,21 +78,25 @@ func (f *figures) sum() int {
 	return n
 }
 
-func (f *figures) printNetwork(w io.Writer, d *drill, took time.Duration) {
+func (f *figures) printNetwork(w io.Writer, n *network, took time.Duration) {
 	sum := f.sum()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	fmt.Fprintln(w, "| what broke | times |\n|---|---|")
 	var names []string
-	for k := range f.counts {
-		if k[1] != "" {
+	late := 0
+	for k, count := range f.counts {
+		switch {
+		case k[1] != "":
 			names = append(names, k[0])
+		case k[0] != resumed:
+			late += count
 		}
 	}
 	slices.Sort(names)
 	for _, name := range names {
 		fmt.Fprintf(w, "| %s | %d |\n", name, f.counts[[2]string{name, "network"}])
 	}
-	fmt.Fprintf(w, "\n%d faults with seed %d on %d hosts, a third of them behind a jump host, %d CPUs, in %s; %d runs were resumed.\n",
-		sum, d.seed, d.hosts, runtime.NumCPU(), took.Round(time.Second), f.counts[[2]string{"resumed", ""}])
+	fmt.Fprintf(w, "\n%d faults in %d rounds with seed %d on %d hosts, a third of them behind a jump host, %d CPUs, in %s; %d more came too late. %d runs were resumed.\n",
+		sum, n.rounds, n.seed, len(n.hosts), runtime.NumCPU(), took.Round(time.Second), late, f.counts[[2]string{resumed, ""}])
 }

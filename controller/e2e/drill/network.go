@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -28,7 +29,8 @@ type network struct {
 	*drill
 	world   *rig.World
 	figures *figures
-	rand    *rand.Rand
+	rounds  uint64
+	last    string                // run's ID
 	hosts   []*rig.Host           // without the jump host
 	proxies map[string]*rig.Proxy // of the hosts that are not behind it
 	has     map[string]*rig.Toolchain
@@ -38,34 +40,42 @@ type network struct {
 // breakage is one way in which a host, or the way to it, breaks.
 type breakage struct {
 	name  string
-	begin func(ctx context.Context, n *network, h *rig.Host) error
-	end   func(ctx context.Context, n *network, h *rig.Host) error // nil: the proxy's healing does
+	begin func(ctx context.Context, n *network, f *fault) error
+	end   func(ctx context.Context, h *rig.Host) error // nil: the proxy's healing does
 }
 
 // breakages of hosts behind a proxy.
 var breakages = []breakage{
-	{"cut", func(_ context.Context, n *network, h *rig.Host) error { n.proxies[h.Name].Cut(); return nil }, nil},
-	{"cut after some bytes", func(_ context.Context, n *network, h *rig.Host) error {
-		n.proxies[h.Name].CutAfter(1 + n.rand.Int64N(3<<20))
+	{"cut", func(_ context.Context, n *network, f *fault) error { n.proxies[f.host.Name].Cut(); return nil }, nil},
+	{"cut after some bytes", func(_ context.Context, n *network, f *fault) error {
+		n.proxies[f.host.Name].CutAfter(1 + int64(f.much*(3<<20)))
 		return nil
 	}, nil},
-	{"delayed", func(_ context.Context, n *network, h *rig.Host) error {
-		n.proxies[h.Name].Delay(time.Duration(20+n.rand.IntN(100)) * time.Millisecond)
+	{"delayed", func(_ context.Context, n *network, f *fault) error {
+		n.proxies[f.host.Name].Delay(time.Duration((20 + f.much*100) * float64(time.Millisecond)))
 		return nil
 	}, nil},
-	{"slow", func(_ context.Context, n *network, h *rig.Host) error { n.proxies[h.Name].Slow(300 << 10); return nil }, nil},
-	{"half-open", func(_ context.Context, n *network, h *rig.Host) error { n.proxies[h.Name].Withhold(); return nil }, nil},
-	{"sshd killed", func(ctx context.Context, _ *network, h *rig.Host) error { return h.KillSSHD(ctx) },
-		func(ctx context.Context, _ *network, h *rig.Host) error { return h.StartSSHD(ctx) }},
-	{"session killed", func(ctx context.Context, _ *network, h *rig.Host) error {
-		h.DropSessions(ctx) // an error where there is none
+	{"slow", func(_ context.Context, n *network, f *fault) error {
+		n.proxies[f.host.Name].Slow(300 << 10)
 		return nil
 	}, nil},
-	{"host keys rotated", func(ctx context.Context, _ *network, h *rig.Host) error { return h.RotateHostKeys(ctx) },
-		func(ctx context.Context, _ *network, h *rig.Host) error { return h.RestoreHostKeys(ctx) }},
-	{"user's key withdrawn", func(_ context.Context, _ *network, h *rig.Host) error { return h.WithdrawKeys() },
-		func(_ context.Context, _ *network, h *rig.Host) error { return h.GiveKeysBack() }},
+	{"half-open", func(_ context.Context, n *network, f *fault) error { n.proxies[f.host.Name].Withhold(); return nil }, nil},
+	{"sshd killed", killSSHD, startSSHD},
+	{"session killed", func(ctx context.Context, _ *network, f *fault) error {
+		f.host.DropSessions(ctx) // an error where there is none
+		return nil
+	}, nil},
+	{"host keys rotated", func(ctx context.Context, _ *network, f *fault) error { return f.host.RotateHostKeys(ctx) },
+		func(ctx context.Context, h *rig.Host) error { return h.RestoreHostKeys(ctx) }},
+	{"user's key withdrawn", func(_ context.Context, _ *network, f *fault) error { return f.host.WithdrawKeys() },
+		func(_ context.Context, h *rig.Host) error { return h.GiveKeysBack() }},
 }
+
+// jumpLost is the breakage of the jump host.
+var jumpLost = breakage{"jump host lost", killSSHD, startSSHD}
+
+func killSSHD(ctx context.Context, _ *network, f *fault) error { return f.host.KillSSHD(ctx) }
+func startSSHD(ctx context.Context, h *rig.Host) error         { return h.StartSSHD(ctx) }
 
 // drillNetwork breaks a fleet of hosts until there were enough faults. A third
 // of the hosts is behind a jump host.
@@ -79,7 +89,7 @@ func (d *drill) drillNetwork(ctx context.Context, programs *rig.Programs) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Down()) }()
-	n := &network{drill: d, world: w, figures: newFigures(), rand: rand.New(rand.NewPCG(d.seed, 0)),
+	n := &network{drill: d, world: w, figures: newFigures(),
 		proxies: map[string]*rig.Proxy{}, has: map[string]*rig.Toolchain{}}
 	if err := n.connect(); err != nil {
 		return err
@@ -90,7 +100,7 @@ func (d *drill) drillNetwork(ctx context.Context, programs *rig.Programs) (err e
 		}
 	}()
 	begun := time.Now()
-	defer func() { n.figures.printNetwork(os.Stdout, d, time.Since(begun)) }()
+	defer func() { n.figures.printNetwork(os.Stdout, n, time.Since(begun)) }()
 	if err := n.whole(ctx, d.small[1]); err != nil {
 		return fmt.Errorf("the first run: %w", err)
 	}
@@ -144,123 +154,176 @@ type fault struct {
 	breakage
 	host *rig.Host
 	at   time.Duration
+	much float64 // from 0 to 1, where a breakage has a size
+	came bool    // before the run's end
+}
+
+// round is what happens to one run. All but the time that a run takes is drawn
+// from the drill's seed and the round's number.
+type round struct {
+	want   *rig.Toolchain
+	order  uint64 // seed of the order of the hosts
+	faults []*fault
+	kill   time.Duration // when the controller is killed; 0: it is not
+	after  int           // batch after which the controller is killed; 0: none
+	resume bool          // go on with the run, if it is not done
+}
+
+func (r *round) String() string {
+	s := "to go" + r.want.Version
+	if r.kill > 0 {
+		s += fmt.Sprintf(", controller killed at %s", r.kill)
+	}
+	if r.after > 0 {
+		s += fmt.Sprintf(", controller killed after batch %d", r.after)
+	}
+	for _, f := range r.faults {
+		s += fmt.Sprintf(", %s of %s at %s", f.name, f.host.Name, f.at.Round(time.Millisecond))
+	}
+	return s
 }
 
 // round upgrades the fleet to another toolchain while things break, compares the
 // journal with the hosts, and has gofleet go on without help.
 func (n *network) round(ctx context.Context) error {
-	want := n.small[n.rand.IntN(len(n.small))]
-	faults, kill := n.choose()
-	var names []string
-	for _, f := range faults {
-		names = append(names, fmt.Sprintf("%s of %s at %s", f.name, f.host.Name, f.at.Round(time.Millisecond)))
+	n.rounds++
+	r := n.draw(rand.New(rand.NewPCG(n.seed, n.rounds)))
+	killed, err := n.spoiled(ctx, r)
+	if err != nil {
+		return fmt.Errorf("round %d, %s: %w", n.rounds, r, err)
 	}
-	fail := func(step string, err error) error {
-		return fmt.Errorf("to go%s, controller killed at %s, %s: %s: %w", want.Version, kill, strings.Join(names, ", "), step, err)
+	id, done, err := n.truth(ctx, r.want)
+	if err != nil {
+		return fmt.Errorf("round %d, %s: after the run: %w", n.rounds, r, err)
 	}
+	if err := n.inventory(""); err != nil {
+		return err
+	}
+	if !done && r.resume && id != "" {
+		err = n.resume(ctx, id)
+	}
+	if err == nil {
+		err = n.whole(ctx, r.want)
+	}
+	if err != nil {
+		return fmt.Errorf("round %d, %s: the next run: %w", n.rounds, r, err)
+	}
+	for _, f := range r.faults {
+		n.figures.add(f.name, came(f.came), 0)
+	}
+	switch {
+	case r.after > 0:
+		n.figures.add("controller killed between batches", came(killed), 0)
+	case r.kill > 0:
+		n.figures.add("controller killed", came(killed), 0)
+	}
+	return nil
+}
+
+// came is how figures count a fault: one that came too late happened to nobody.
+func came(in bool) string {
+	if in {
+		return "network"
+	}
+	return ""
+}
+
+// draw makes up a round.
+func (n *network) draw(rand *rand.Rand) *round {
+	span := 5 * time.Second
+	if len(n.spans) > 0 {
+		span = slices.Min(n.spans)
+	}
+	instant := func() time.Duration { return time.Duration(rand.Float64() * float64(span)) }
+	r := &round{want: n.small[rand.IntN(len(n.small))], order: rand.Uint64() | 1, resume: rand.IntN(3) > 0}
+	for _, h := range n.hosts {
+		if n.proxies[h.Name] != nil && rand.IntN(3) > 0 {
+			r.faults = append(r.faults, &fault{breakages[rand.IntN(len(breakages))], h, instant(), rand.Float64(), false})
+		}
+	}
+	if rand.IntN(3) == 0 {
+		r.faults = append(r.faults, &fault{breakage: jumpLost, host: n.world.Host(jumpName), at: instant()})
+	}
+	slices.SortStableFunc(r.faults, func(a, b *fault) int { return cmp.Compare(a.at, b.at) })
+	switch rand.IntN(4) {
+	case 0:
+		r.kill = instant() + 1
+	case 1:
+		r.after = 1 + rand.IntN(2)
+	}
+	return r
+}
+
+// spoiled runs gofleet while the round's faults happen, and heals them. It tells
+// whether the controller was killed.
+func (n *network) spoiled(ctx context.Context, r *round) (killed bool, err error) {
 	// A host that went silent shall not be waited for as long as by default.
+	n.world.Timeout = "10"
+	defer func() { n.world.Timeout = "" }()
 	if err := n.inventory("-o ServerAliveInterval=4 -o ServerAliveCountMax=2"); err != nil {
-		return err
+		return false, err
 	}
-	run, err := n.world.Start(ctx, rig.Want(want), "apply", "--serial", "1,50%,100%", "--order", "random")
+	args := []string{"apply", "--serial", "1,50%,100%", "--order", "random", "--seed", strconv.FormatUint(r.order, 10)}
+	if r.after > 0 {
+		// Once: the run that goes on has the gate too.
+		armed := filepath.Join(n.world.Dir, "armed")
+		if err := os.WriteFile(armed, nil, 0o600); err != nil {
+			return false, err
+		}
+		args = append(args, "--gate", fmt.Sprintf("if [ $GOFLEET_BATCH = %d ] && rm %s; then kill -KILL $PPID; fi", r.after, armed))
+	}
+	run, err := n.world.Start(ctx, rig.Want(r.want), args...)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if err := n.spoil(ctx, run, faults, kill); err != nil {
-		return fail("break", err)
+	if err := n.spoil(ctx, run, r); err != nil {
+		return false, err
 	}
-	_, err = run.Wait()
+	o, err := run.Wait()
 	if err != nil {
-		return fail("the run", err)
+		return false, err
 	}
-	for _, f := range faults {
-		if f.end != nil {
-			if err := f.end(ctx, n, f.host); err != nil {
-				return fail("heal", err)
+	for _, f := range r.faults {
+		if f.came && f.end != nil {
+			if err := f.end(ctx, f.host); err != nil {
+				return false, fmt.Errorf("heal: %w", err)
 			}
 		}
 	}
 	for _, p := range n.proxies {
 		p.Heal()
 	}
-	id, done, err := n.truth(ctx, want)
-	if err != nil {
-		return fail("after the run", err)
-	}
-	if err := n.inventory(""); err != nil {
-		return err
-	}
-	if !done && n.rand.IntN(2) == 0 {
-		err = n.resume(ctx, id)
-	}
-	if err == nil {
-		err = n.whole(ctx, want)
-	}
-	if err != nil {
-		return fail("the next run", err)
-	}
-	for _, f := range faults {
-		n.figures.add(f.name, "network", 0)
-	}
-	if kill > 0 {
-		n.figures.add("controller killed", "network", 0)
-	}
-	return nil
-}
-
-// choose draws what breaks, and when the controller is killed, if it is.
-func (n *network) choose() (faults []fault, kill time.Duration) {
-	span := 5 * time.Second
-	if len(n.spans) > 0 {
-		span = slices.Min(n.spans)
-	}
-	instant := func() time.Duration { return time.Duration(n.rand.Float64() * float64(span)) }
-	for _, h := range n.hosts {
-		if n.proxies[h.Name] == nil || n.rand.IntN(3) == 0 {
-			continue
-		}
-		faults = append(faults, fault{breakages[n.rand.IntN(len(breakages))], h, instant()})
-	}
-	if n.rand.IntN(3) == 0 {
-		faults = append(faults, fault{breakage{"jump host lost",
-			func(ctx context.Context, _ *network, h *rig.Host) error { return h.KillSSHD(ctx) },
-			func(ctx context.Context, _ *network, h *rig.Host) error { return h.StartSSHD(ctx) }}, n.world.Host(jumpName), instant()})
-	}
-	slices.SortFunc(faults, func(a, b fault) int { return int(a.at - b.at) })
-	if n.rand.IntN(4) == 0 {
-		kill = instant() + 1
-	}
-	return faults, kill
+	return o.Exit < 0, nil
 }
 
 // spoil lets the faults happen, each at its instant, and kills the controller.
-// Those that came too late happen all the same: to nobody.
-func (n *network) spoil(ctx context.Context, run *rig.Run, faults []fault, kill time.Duration) error {
+func (n *network) spoil(ctx context.Context, run *rig.Run, r *round) error {
 	begun := time.Now()
-	until := func(at time.Duration) {
+	until := func(at time.Duration) bool {
 		select {
 		case <-time.After(at - time.Since(begun)):
+			return true
 		case <-run.Ended():
 		case <-ctx.Done():
 		}
+		return false
 	}
-	for _, f := range faults {
-		if kill > 0 && kill < f.at {
-			until(kill)
-			if err := run.Signal(syscall.SIGKILL); err != nil {
-				return err
-			}
+	for _, f := range r.faults {
+		if r.kill > 0 && r.kill < f.at {
+			break
 		}
-		until(f.at)
-		if err := f.begin(ctx, n, f.host); err != nil {
+		if !until(f.at) {
+			return ctx.Err()
+		}
+		f.came = true
+		if err := f.begin(ctx, n, f); err != nil {
 			return fmt.Errorf("%s: %w", f.name, err)
 		}
 	}
-	if kill > 0 {
-		until(kill)
+	if r.kill > 0 && until(r.kill) {
 		return run.Signal(syscall.SIGKILL)
 	}
-	return nil
+	return ctx.Err()
 }
 
 // truth compares what the journal tells of each host with what is on it, once
@@ -275,6 +338,10 @@ func (n *network) truth(ctx context.Context, want *rig.Toolchain) (id string, do
 	if err != nil {
 		return "", false, err
 	}
+	if j.Run == n.last { // killed before it had a journal: nothing may have changed
+		return "", false, n.unchanged(ctx)
+	}
+	n.last = j.Run
 	if j.Damaged > 0 || len(j.Hosts) != len(n.hosts) {
 		return "", false, fmt.Errorf("the journal has %d damaged lines, and %d hosts", j.Damaged, len(j.Hosts))
 	}
@@ -306,6 +373,20 @@ func (n *network) truth(ctx context.Context, want *rig.Toolchain) (id string, do
 	return j.Run, done, nil
 }
 
+// unchanged wants every host to have what it had.
+func (n *network) unchanged(ctx context.Context) error {
+	for _, h := range n.hosts {
+		got, err := h.Current(ctx, n.small...)
+		if err != nil {
+			return err
+		}
+		if got != n.has[h.Name] {
+			return fmt.Errorf("no journal was begun, but %s had %s and has %s", h.Name, state{now: n.has[h.Name]}, state{now: got})
+		}
+	}
+	return nil
+}
+
 // resume goes on with a run, to its end.
 func (n *network) resume(ctx context.Context, id string) error {
 	r, err := n.world.Resume(ctx, "apply", id)
@@ -319,7 +400,7 @@ func (n *network) resume(ctx context.Context, id string) error {
 	if err := o.Err(); err != nil {
 		return fmt.Errorf("resumed: %w", err)
 	}
-	n.figures.add("resumed", "", 0)
+	n.figures.add(resumed, "", 0)
 	return nil
 }
 
@@ -344,5 +425,10 @@ func (n *network) whole(ctx context.Context, want *rig.Toolchain) error {
 		}
 		n.has[h.Name] = want
 	}
+	j, err := n.world.Journal(ctx)
+	if err != nil {
+		return err
+	}
+	n.last = j.Run
 	return nil
 }

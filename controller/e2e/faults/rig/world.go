@@ -4,6 +4,7 @@ package rig
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,6 +29,7 @@ type World struct {
 	Lab       *lab.Lab
 	Dir       string
 	SSHArgs   map[string]string // more of ssh's options, by host; Inventory writes them
+	Timeout   string            // for a login; two minutes if empty, for the machine may be that busy
 	inventory string
 
 	mu    sync.Mutex
@@ -172,14 +174,15 @@ func (w *World) Start(ctx context.Context, vars Vars, args ...string) (*Run, err
 	if err != nil {
 		return nil, err
 	}
-	// The machine may be so busy that a login takes long.
-	return w.start(ctx, append(args, "-i", w.inventory, "-e", string(b), "-o", "json", "--timeout", "120"))
+	return w.start(ctx, append(args, "-i", w.inventory, "-e", string(b), "-o", "json", "--timeout", w.timeout()))
 }
 
 // Resume starts gofleet to go on with a run.
 func (w *World) Resume(ctx context.Context, command, id string) (*Run, error) {
-	return w.start(ctx, []string{command, "--resume", id, "-o", "json"})
+	return w.start(ctx, []string{command, "--resume", id, "-o", "json", "--timeout", w.timeout()})
 }
+
+func (w *World) timeout() string { return cmp.Or(w.Timeout, "120") }
 
 // Journal gives what the journal tells of the last run.
 func (w *World) Journal(ctx context.Context) (*Journal, error) {
