@@ -94,7 +94,7 @@ bench: build $(BIN)/gofleet-lab ## measure gofleet beside ssh, tar, pyinfra and 
 faults: build ## run only the tests that break power, networks, disks and processes
 	@$(GO) test -timeout 40m ./controller/e2e/faults
 
-drill: build ## kill gofleet and its agents 500 times; look at the hosts each time
+drill: build ## kill gofleet and its agents 500 times, break networks 200 times; look at the hosts each time
 	@.ci/drill
 
 FUZZTIME ?= 10m

@@ -5,8 +5,12 @@
 // whole, and the next run must succeed without help and leave nothing behind.
 //
 //	go run ./controller/e2e/drill -kills 500 -seed 1
+//	go run ./controller/e2e/drill -network 200 -seed 1 -hosts 6
 //
-// `make drill` runs it. What is killed, at which instant and during which job
+// With -network it breaks the ways to the hosts of one run in batches instead,
+// their sshd and their keys, and compares the journal with the hosts.
+//
+// `make drill` runs it. What breaks, at which instant and during which job
 // comes from the seed; what a host has done by that instant does not.
 package main
 

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,8 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/gofleet/gofleet/controller/e2e/faults/rig"
@@ -36,46 +33,6 @@ type network struct {
 	has     map[string]*rig.Toolchain
 	spans   []time.Duration // how long the last whole runs took
 }
-
-// breakage is one way in which a host, or the way to it, breaks.
-type breakage struct {
-	name  string
-	begin func(ctx context.Context, n *network, f *fault) error
-	end   func(ctx context.Context, h *rig.Host) error // nil: the proxy's healing does
-}
-
-// breakages of hosts behind a proxy.
-var breakages = []breakage{
-	{"cut", func(_ context.Context, n *network, f *fault) error { n.proxies[f.host.Name].Cut(); return nil }, nil},
-	{"cut after some bytes", func(_ context.Context, n *network, f *fault) error {
-		n.proxies[f.host.Name].CutAfter(1 + int64(f.much*(3<<20)))
-		return nil
-	}, nil},
-	{"delayed", func(_ context.Context, n *network, f *fault) error {
-		n.proxies[f.host.Name].Delay(time.Duration((20 + f.much*100) * float64(time.Millisecond)))
-		return nil
-	}, nil},
-	{"slow", func(_ context.Context, n *network, f *fault) error {
-		n.proxies[f.host.Name].Slow(300 << 10)
-		return nil
-	}, nil},
-	{"half-open", func(_ context.Context, n *network, f *fault) error { n.proxies[f.host.Name].Withhold(); return nil }, nil},
-	{"sshd killed", killSSHD, startSSHD},
-	{"session killed", func(ctx context.Context, _ *network, f *fault) error {
-		f.host.DropSessions(ctx) // an error where there is none
-		return nil
-	}, nil},
-	{"host keys rotated", func(ctx context.Context, _ *network, f *fault) error { return f.host.RotateHostKeys(ctx) },
-		func(ctx context.Context, h *rig.Host) error { return h.RestoreHostKeys(ctx) }},
-	{"user's key withdrawn", func(_ context.Context, _ *network, f *fault) error { return f.host.WithdrawKeys() },
-		func(_ context.Context, h *rig.Host) error { return h.GiveKeysBack() }},
-}
-
-// jumpLost is the breakage of the jump host.
-var jumpLost = breakage{"jump host lost", killSSHD, startSSHD}
-
-func killSSHD(ctx context.Context, _ *network, f *fault) error { return f.host.KillSSHD(ctx) }
-func startSSHD(ctx context.Context, h *rig.Host) error         { return h.StartSSHD(ctx) }
 
 // drillNetwork breaks a fleet of hosts until there were enough faults. A third
 // of the hosts is behind a jump host.
@@ -149,40 +106,6 @@ func (n *network) inventory(args string) error {
 	return n.world.Inventory(addresses)
 }
 
-// fault is a breakage of a host at an instant of a run.
-type fault struct {
-	breakage
-	host *rig.Host
-	at   time.Duration
-	much float64 // from 0 to 1, where a breakage has a size
-	came bool    // before the run's end
-}
-
-// round is what happens to one run. All but the time that a run takes is drawn
-// from the drill's seed and the round's number.
-type round struct {
-	want   *rig.Toolchain
-	order  uint64 // seed of the order of the hosts
-	faults []*fault
-	kill   time.Duration // when the controller is killed; 0: it is not
-	after  int           // batch after which the controller is killed; 0: none
-	resume bool          // go on with the run, if it is not done
-}
-
-func (r *round) String() string {
-	s := "to go" + r.want.Version
-	if r.kill > 0 {
-		s += fmt.Sprintf(", controller killed at %s", r.kill)
-	}
-	if r.after > 0 {
-		s += fmt.Sprintf(", controller killed after batch %d", r.after)
-	}
-	for _, f := range r.faults {
-		s += fmt.Sprintf(", %s of %s at %s", f.name, f.host.Name, f.at.Round(time.Millisecond))
-	}
-	return s
-}
-
 // round upgrades the fleet to another toolchain while things break, compares the
 // journal with the hosts, and has gofleet go on without help.
 func (n *network) round(ctx context.Context) error {
@@ -200,9 +123,8 @@ func (n *network) round(ctx context.Context) error {
 		return err
 	}
 	if !done && r.resume && id != "" {
-		err = n.resume(ctx, id)
-	}
-	if err == nil {
+		err = n.resume(ctx, id, r.want)
+	} else {
 		err = n.whole(ctx, r.want)
 	}
 	if err != nil {
@@ -226,104 +148,6 @@ func came(in bool) string {
 		return "network"
 	}
 	return ""
-}
-
-// draw makes up a round.
-func (n *network) draw(rand *rand.Rand) *round {
-	span := 5 * time.Second
-	if len(n.spans) > 0 {
-		span = slices.Min(n.spans)
-	}
-	instant := func() time.Duration { return time.Duration(rand.Float64() * float64(span)) }
-	r := &round{want: n.small[rand.IntN(len(n.small))], order: rand.Uint64() | 1, resume: rand.IntN(3) > 0}
-	for _, h := range n.hosts {
-		if n.proxies[h.Name] != nil && rand.IntN(3) > 0 {
-			r.faults = append(r.faults, &fault{breakages[rand.IntN(len(breakages))], h, instant(), rand.Float64(), false})
-		}
-	}
-	if rand.IntN(3) == 0 {
-		r.faults = append(r.faults, &fault{breakage: jumpLost, host: n.world.Host(jumpName), at: instant()})
-	}
-	slices.SortStableFunc(r.faults, func(a, b *fault) int { return cmp.Compare(a.at, b.at) })
-	switch rand.IntN(4) {
-	case 0:
-		r.kill = instant() + 1
-	case 1:
-		r.after = 1 + rand.IntN(2)
-	}
-	return r
-}
-
-// spoiled runs gofleet while the round's faults happen, and heals them. It tells
-// whether the controller was killed.
-func (n *network) spoiled(ctx context.Context, r *round) (killed bool, err error) {
-	// A host that went silent shall not be waited for as long as by default.
-	n.world.Timeout = "10"
-	defer func() { n.world.Timeout = "" }()
-	if err := n.inventory("-o ServerAliveInterval=4 -o ServerAliveCountMax=2"); err != nil {
-		return false, err
-	}
-	args := []string{"apply", "--serial", "1,50%,100%", "--order", "random", "--seed", strconv.FormatUint(r.order, 10)}
-	if r.after > 0 {
-		// Once: the run that goes on has the gate too.
-		armed := filepath.Join(n.world.Dir, "armed")
-		if err := os.WriteFile(armed, nil, 0o600); err != nil {
-			return false, err
-		}
-		args = append(args, "--gate", fmt.Sprintf("if [ $GOFLEET_BATCH = %d ] && rm %s; then kill -KILL $PPID; fi", r.after, armed))
-	}
-	run, err := n.world.Start(ctx, rig.Want(r.want), args...)
-	if err != nil {
-		return false, err
-	}
-	if err := n.spoil(ctx, run, r); err != nil {
-		return false, err
-	}
-	o, err := run.Wait()
-	if err != nil {
-		return false, err
-	}
-	for _, f := range r.faults {
-		if f.came && f.end != nil {
-			if err := f.end(ctx, f.host); err != nil {
-				return false, fmt.Errorf("heal: %w", err)
-			}
-		}
-	}
-	for _, p := range n.proxies {
-		p.Heal()
-	}
-	return o.Exit < 0, nil
-}
-
-// spoil lets the faults happen, each at its instant, and kills the controller.
-func (n *network) spoil(ctx context.Context, run *rig.Run, r *round) error {
-	begun := time.Now()
-	until := func(at time.Duration) bool {
-		select {
-		case <-time.After(at - time.Since(begun)):
-			return true
-		case <-run.Ended():
-		case <-ctx.Done():
-		}
-		return false
-	}
-	for _, f := range r.faults {
-		if r.kill > 0 && r.kill < f.at {
-			break
-		}
-		if !until(f.at) {
-			return ctx.Err()
-		}
-		f.came = true
-		if err := f.begin(ctx, n, f); err != nil {
-			return fmt.Errorf("%s: %w", f.name, err)
-		}
-	}
-	if r.kill > 0 && until(r.kill) {
-		return run.Signal(syscall.SIGKILL)
-	}
-	return ctx.Err()
 }
 
 // truth compares what the journal tells of each host with what is on it, once
@@ -361,6 +185,8 @@ func (n *network) truth(ctx context.Context, want *rig.Toolchain) (id string, do
 			allowed, done = append(allowed, want), false
 		case told.Status == "ok", told.Status == "changed":
 			allowed = []*rig.Toolchain{want}
+		case told.Changed: // and lost when its batch was looked at again
+			allowed, done = []*rig.Toolchain{want}, false
 		default:
 			done = false
 		}
@@ -388,7 +214,7 @@ func (n *network) unchanged(ctx context.Context) error {
 }
 
 // resume goes on with a run, to its end.
-func (n *network) resume(ctx context.Context, id string) error {
+func (n *network) resume(ctx context.Context, id string, want *rig.Toolchain) error {
 	r, err := n.world.Resume(ctx, "apply", id)
 	if err != nil {
 		return err
@@ -401,11 +227,10 @@ func (n *network) resume(ctx context.Context, id string) error {
 		return fmt.Errorf("resumed: %w", err)
 	}
 	n.figures.add(resumed, "", 0)
-	return nil
+	return n.settled(ctx, want)
 }
 
-// whole applies a toolchain undisturbed: every host has it then, and nothing
-// is left over.
+// whole applies a toolchain, undisturbed.
 func (n *network) whole(ctx context.Context, want *rig.Toolchain) error {
 	begun := time.Now()
 	if _, err := n.world.MustRun(ctx, rig.Want(want), "apply", "--serial", "1,50%,100%"); err != nil {
@@ -415,6 +240,11 @@ func (n *network) whole(ctx context.Context, want *rig.Toolchain) error {
 	if len(n.spans) > remembered {
 		n.spans = n.spans[1:]
 	}
+	return n.settled(ctx, want)
+}
+
+// settled wants every host to have a toolchain, and nothing left over.
+func (n *network) settled(ctx context.Context, want *rig.Toolchain) error {
 	for _, h := range n.hosts {
 		got, err := h.Current(ctx, want)
 		if err != nil || got != want {
