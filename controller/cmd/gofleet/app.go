@@ -40,7 +40,8 @@ type inventoryFlags struct {
 
 // connectFlags say how hosts are reached.
 type connectFlags struct {
-	forks, uploads    int
+	forks             int
+	uploads           uploads
 	timeout           time.Duration
 	hostTimeout       time.Duration
 	user              string
@@ -133,10 +134,8 @@ func (a *app) addInventory(cmd *cobra.Command) {
 func (a *app) addConnect(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.IntVarP(&a.connect.forks, "forks", "f", 50, "hosts at work at once")
-	f.IntVar(&a.connect.uploads, "uploads", 8, "archives under way at once")
 	f.VarP(seconds{&a.connect.timeout}, "timeout", "T", "for connecting to a host: 10, 10s or 1m (default: ssh_config's ConnectTimeout, or 10s)")
 	f.Var(seconds{&a.connect.hostTimeout}, "host-timeout", "for one host, all in all; none if not given")
-	f.StringVar(&a.connect.encoding, "encoding", "auto", "how archives travel: auto, gzip (the file as it is) or zstd")
 	f.StringVarP(&a.connect.user, "user", "u", "", "log in as this `name` where the inventory says nothing")
 	f.StringVar(&a.connect.privateKey, "private-key", "", "key `file` to log in with where the inventory says nothing")
 	f.StringVar(&a.connect.privateKey, "key-file", "", "the same as --private-key")
@@ -147,10 +146,19 @@ func (a *app) addConnect(cmd *cobra.Command) {
 	f.BoolVarP(&a.connect.askBecomePass, "ask-become-pass", "K", false, "ask for the become password")
 	f.StringVar(&a.connect.becomePassFile, "become-password-file", "", "`file` with the become password")
 	f.BoolVar(&a.connect.acceptNewHostKeys, "accept-new-host-keys", false, "record unknown host keys, with a warning each")
-	complete(cmd, "encoding", words("auto", "gzip", "zstd"))
-	for _, flag := range []string{"forks", "uploads", "timeout", "host-timeout", "user", "ssh-common-args"} {
+	for _, flag := range []string{"forks", "timeout", "host-timeout", "user", "ssh-common-args"} {
 		complete(cmd, flag, noFiles)
 	}
+}
+
+// addUploads adds the flags of a command that sends archives.
+func (a *app) addUploads(cmd *cobra.Command) {
+	f := cmd.Flags()
+	a.connect.uploads.most = 8
+	f.Var(&a.connect.uploads, "uploads", "archives under way at once, or auto: as many as controller and link are found to be good for")
+	f.StringVar(&a.connect.encoding, "encoding", "auto", "how archives travel: auto, gzip (the file as it is) or zstd")
+	complete(cmd, "uploads", words("auto"))
+	complete(cmd, "encoding", words("auto", "gzip", "zstd"))
 }
 
 // addOutput adds --output, whose formats depend on the command.

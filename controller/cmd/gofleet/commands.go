@@ -28,6 +28,7 @@ found. To a host that has a toolchain, only the files that it lacks are sent.`,
 	}
 	a.runFlags(cmd, &o)
 	a.addDeep(cmd, &o)
+	a.addUploads(cmd)
 	cmd.Flags().StringVar(&o.via, "via", "", "send archives once, to this `host`, from which all others get them (docs/sites.md)")
 	complete(cmd, "via", a.completeNames(false))
 	cmd.Flags().BoolVar(&o.whole, "whole", false, "send whole archives, also where only a part is lacking")

@@ -57,6 +57,8 @@ func TestCompletion(t *testing.T) {
 		{[]string{"apply", "-o", ""}, "text json jsonl"},
 		{[]string{"verify", "-o", ""}, "text json"},
 		{[]string{"apply", "--encoding", ""}, "auto gzip zstd"},
+		{[]string{"apply", "--uploads", ""}, "auto"},
+		{[]string{"rollback", "--uploads"}, ""},
 		{[]string{"fetch", "--from", ""}, "auto go.dev proxy"},
 		{[]string{"rollback", "--to", ""}, ""},
 		{[]string{"apply", ""}, ""},

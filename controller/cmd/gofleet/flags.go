@@ -33,3 +33,34 @@ func (s seconds) String() string {
 
 // Type is the word that help shows.
 func (s seconds) Type() string { return "seconds" }
+
+// uploads is a flag that takes a number, or auto.
+type uploads struct {
+	most int
+	auto bool
+}
+
+// Set reads a number of uploads, or auto.
+func (u *uploads) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	switch {
+	case text == "auto":
+		u.auto = true
+	case err != nil || n < 1:
+		return fmt.Errorf("%q is no number of uploads: write 1 or more, or auto", text)
+	default:
+		*u = uploads{most: n}
+	}
+	return nil
+}
+
+// String is the number, as help shows the default, or auto.
+func (u *uploads) String() string {
+	if u.auto {
+		return "auto"
+	}
+	return strconv.Itoa(u.most)
+}
+
+// Type is the word that help shows.
+func (u *uploads) Type() string { return "number" }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -236,7 +237,7 @@ func (a *app) fleetOptions(o order) (fleet.Options, error) {
 	return fleet.Options{
 		Run: runID(time.Now()), Command: o.action, Check: o.check, Diff: o.diff, Deep: o.deep,
 		Version: o.version, Gofleet: agent.Version, Controller: whoAmI(), Encoding: encoding, Whole: o.whole,
-		Forks: a.connect.forks, Uploads: a.connect.uploads, HostTimeout: a.connect.hostTimeout, Now: time.Now,
+		Forks: a.connect.forks, Uploads: a.connect.uploads.most, HostTimeout: a.connect.hostTimeout, Now: time.Now,
 	}, err
 }
 
@@ -293,6 +294,11 @@ func (a *app) runHosts(cmd *cobra.Command, ui *report.Reporter, p *planned) (*fl
 		o.Journal.Say(journal.Event{Kind: journal.KindForce, Message: p.forced})
 	}
 	o.Observer, o.Stop = ui, a.interrupts.run()
+	if a.connect.uploads.auto {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		o.Meter = &fleet.Meter{Tick: tick.C, CPU: usedCPU(), CPUs: runtime.GOMAXPROCS(0)}
+	}
 	defer sayStopping(ui, o.Stop)()
 	outcome := fleet.Run(ctx, work, o)
 	endJournal(ui, o.Journal, outcome)
@@ -364,7 +370,7 @@ func whoAmI() string {
 // encoding is --encoding as fleet wants it.
 func (a *app) encoding() (string, error) {
 	switch e := a.connect.encoding; e {
-	case "auto":
+	case "auto", "": // a command that sends nothing has no --encoding
 		return "", nil
 	case wire.Gzip, wire.Zstd:
 		return e, nil

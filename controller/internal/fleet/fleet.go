@@ -91,6 +91,7 @@ type Options struct {
 	Controller  string          // user@machine
 	Forks       int             // hosts at once
 	Uploads     int             // uploads at once
+	Meter       *Meter          // has the run find Uploads itself; nil: it stays as it is
 	Encoding    string          // wire.Gzip or wire.Zstd; "" chooses by the number of hosts
 	Whole       bool            // send whole archives, never only what a host lacks
 	HostTimeout time.Duration   // for one host, all in all; 0 is none
@@ -123,6 +124,7 @@ type Outcome struct {
 	Batches     []BatchResult // that were begun
 	Planned     int           // batches
 	Seeds       []SeedResult  // that a host wanted something of
+	Settled     *Settled      // what a Meter has shown; nil: there was none
 	Interrupted bool
 	Stopped     *Stopped // nil: nothing stopped it
 	Spent       Spent

@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/semaphore"
 
 	"github.com/gofleet/gofleet/agent/wire"
 	"github.com/gofleet/gofleet/controller/internal/journal"
@@ -27,10 +26,12 @@ var ErrNoUpload = errors.New("no upload channel")
 func Run(ctx context.Context, hosts []*Host, o Options) *Outcome {
 	r := newRun(hosts, o)
 	closeSites := r.openSites(ctx)
+	stopFollowing := r.followUplink()
 	r.tellBudget()
 	if r.lookAhead(ctx) {
 		r.batches(ctx)
 	}
+	stopFollowing()
 	closeSites()
 	r.skipRest()
 	r.takeBack(ctx)
@@ -44,12 +45,15 @@ type run struct {
 	results  []Result
 	ended    []bool // there is a result
 	begun    time.Time
-	uploads  *semaphore.Weighted
+	uploads  *limiter
+	settled  *Settled
 	sites    map[*Seed]*site
 	seeds    []SeedResult
 	account  account
 	spending sync.Mutex
-	done     []BatchResult
+
+	acknowledged atomic.Int64 // bytes of all uploads that hosts have
+	done         []BatchResult
 
 	mu      sync.Mutex
 	stopped *Stopped
@@ -61,7 +65,7 @@ func newRun(hosts []*Host, o Options) *run {
 	r := &run{
 		Options: o, all: hosts, begun: o.Now(),
 		results: make([]Result, len(hosts)), ended: make([]bool, len(hosts)),
-		uploads: semaphore.NewWeighted(int64(max(o.Uploads, 1))),
+		uploads: newLimiter(o.Uploads),
 		halt:    make(chan struct{}),
 	}
 	if r.Rollout.Scope == 0 {
@@ -255,7 +259,7 @@ func (r *run) notBegun(h *Host) Result {
 
 func (r *run) outcome(ctx context.Context) *Outcome {
 	out := &Outcome{
-		Run: r.Run, Command: r.Command, Check: r.Check, Results: r.results, Batches: r.done, Seeds: r.seeds, Planned: len(r.Rollout.Batches),
+		Run: r.Run, Command: r.Command, Check: r.Check, Results: r.results, Batches: r.done, Seeds: r.seeds, Settled: r.settled, Planned: len(r.Rollout.Batches),
 		Stopped: r.stopped, Spent: r.account.now(), Before: r.Rollout.Before, Kept: r.Journal != nil,
 		Interrupted: r.interrupted(ctx),
 	}

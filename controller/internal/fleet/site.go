@@ -353,13 +353,16 @@ func (s *site) feed(p *part, open opener) {
 		p.err = context.Cause(s.gone)
 		return
 	}
-	if err := s.uploads.Acquire(s.gone, 1); err != nil {
+	if err := s.uploads.Acquire(s.gone); err != nil {
 		p.err = err
 		return
 	}
-	defer s.uploads.Release(1)
+	defer s.uploads.Release()
 	ready()
-	err = sendData(s.gone, s.out, t, 0, func(n int64) { s.sent.Add(n) })
+	err = sendData(s.gone, s.out, t, 0, func(n int64) {
+		s.sent.Add(n)
+		s.acknowledged.Add(n)
+	})
 	if err != nil {
 		s.giveUpFor(fmt.Errorf("it was lost: %w", err))
 	}

@@ -259,10 +259,10 @@ func (u *upload) send(ctx context.Context, need wire.Need) {
 			u.phase("extract")
 			return nil
 		}
-		if err := u.uploads.Acquire(ctx, 1); err != nil {
+		if err := u.uploads.Acquire(ctx); err != nil {
 			return err
 		}
-		defer u.uploads.Release(1)
+		defer u.uploads.Release()
 		begun := u.Now()
 		defer func() { u.seconds["upload"] += u.Now().Sub(begun).Seconds() }()
 
@@ -271,7 +271,7 @@ func (u *upload) send(ctx context.Context, need wire.Need) {
 		have.Store(need.Offset)
 		told := need.Offset
 		tell := func(n int64) {
-			u.sent.Add(n - have.Swap(n))
+			u.acknowledge(n - have.Swap(n))
 			u.Observer.Bytes(u.host.Name, n, src.Size)
 			if n-told >= haveEvery || n == src.Size {
 				told = n
@@ -290,7 +290,7 @@ func (u *upload) send(ctx context.Context, need wire.Need) {
 			sent := n
 			err = sendData(ctx, u.out, src, n, func(k int64) {
 				sent += k
-				u.sent.Add(k)
+				u.acknowledge(k)
 				u.Observer.Bytes(u.host.Name, sent, src.Size)
 			})
 		}
@@ -299,6 +299,12 @@ func (u *upload) send(ctx context.Context, need wire.Need) {
 		}
 		return err
 	})
+}
+
+// acknowledge counts bytes that the host has.
+func (u *upload) acknowledge(n int64) {
+	u.sent.Add(n)
+	u.acknowledged.Add(n)
 }
 
 // start gives what is to be sent, once nothing else is on its way: an agent

@@ -70,15 +70,16 @@ type Kind string
 
 // The kinds of events.
 const (
-	KindBatch  Kind = "batch"  // a batch begins
-	KindBegin  Kind = "begin"  // a host is contacted; from here on it may be changed
-	KindResult Kind = "result" // how that ended
-	KindGate   Kind = "gate"   // a gate on the controller let the run go on, or did not
-	KindForce  Kind = "force"  // --force-start: what would have kept the run from starting
-	KindStop   Kind = "stop"   // no further host begins, and why
-	KindSeed   Kind = "seed"   // what a seed got and gave to its site
-	KindResume Kind = "resume" // another process goes on with the run
-	KindEnd    Kind = "end"    // the process ended in order
+	KindBatch   Kind = "batch"   // a batch begins
+	KindBegin   Kind = "begin"   // a host is contacted; from here on it may be changed
+	KindResult  Kind = "result"  // how that ended
+	KindGate    Kind = "gate"    // a gate on the controller let the run go on, or did not
+	KindForce   Kind = "force"   // --force-start: what would have kept the run from starting
+	KindStop    Kind = "stop"    // no further host begins, and why
+	KindSeed    Kind = "seed"    // what a seed got and gave to its site
+	KindUploads Kind = "uploads" // --uploads auto: how many at once it has come to
+	KindResume  Kind = "resume"  // another process goes on with the run
+	KindEnd     Kind = "end"     // the process ended in order
 )
 
 // The stages of a run. The empty one is the command itself.

@@ -205,6 +205,8 @@ func noteText(e *journal.Event) string {
 			text += "; given up: " + e.Message
 		}
 		return text
+	case journal.KindUploads:
+		return "uploads: " + e.Message
 	case journal.KindResume:
 		return fmt.Sprintf("resumed %s, %s left", e.Message, count(e.Hosts, "host"))
 	case journal.KindEnd:

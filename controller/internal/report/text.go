@@ -202,6 +202,9 @@ func (t *text) summary(o *fleet.Outcome) {
 	for _, seed := range o.Seeds {
 		t.seed(seed)
 	}
+	if o.Settled != nil && t.verbose > 0 {
+		t.WriteString(pad("uploads", labelWidth) + o.Settled.String() + "\n")
+	}
 	if o.Stopped != nil {
 		word := "stopped"
 		if o.Check {
