@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 		if os.Geteuid() != 0 || testing.Short() {
 			return m.Run() // every test says why it is skipped
 		}
-		// Two tests wait for a minute, the others work meanwhile.
+		// Three tests wait for a minute, the others work meanwhile.
 		if err := flag.Set("test.parallel", strconv.Itoa(runtime.GOMAXPROCS(0)+2)); err != nil {
 			fmt.Fprintln(os.Stderr, "faults:", err)
 			return 1

@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -166,6 +167,11 @@ func TestSeedLost(t *testing.T) {
 	run, err := w.Start(t.Context(), rig.Want(large), "apply", "--via", "seed", "-l", "!seed", "--encoding", "gzip")
 	check(t, err)
 	check(t, rig.Until(t.Context(), func() (bool, error) {
+		select {
+		case <-run.Ended():
+			return false, errors.New("the run ended before a host had a chunk")
+		default:
+		}
 		_, size := site[0].Uploaded()
 		return size >= chunk, nil
 	}))
