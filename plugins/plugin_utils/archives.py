@@ -321,4 +321,3 @@ def _ask_gofleet(path, seen, line, cache):
         raise known.changed(path)
     return "%s: %s" % (verdict.get("by"), verdict.get("reason"))
 
-
