@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -270,15 +272,11 @@ func (b *Bundle) verifyNeeds(file string, v *Verification) []error {
 		return b.verifyGo(file, mod)
 	}
 	sum, err := os.ReadFile(strings.TrimSuffix(file, ".mod") + ".sum")
-	selected := selectedVersions(mod)
-	if errors.Is(err, fs.ErrNotExist) {
-		sum = nil // the list in go.mod has to do
-		for p, v := range selected {
-			sum = fmt.Appendf(sum, "%s %s -\n", p, v)
-		}
-	} else if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return []error{err}
 	}
+	selected := selectedVersions(mod)
+	sum = withSelected(sum, selected)
 	var errs []error
 	missing := func(layer Layer, what, reason string) {
 		errs = append(errs, &Error{Bundle: b.path, Layer: layer, What: what, Reason: fmt.Sprintf("%s %s", file, reason),
@@ -344,6 +342,23 @@ func selectedVersions(mod *modfile.File) map[string]string {
 		}
 	}
 	return selected
+}
+
+// withSelected adds to a go.sum what go.mod selects and it does not name: all
+// where there is none, and what was added to go.mod since. "-" is for no hash.
+func withSelected(sum []byte, selected map[string]string) []byte {
+	named := map[string]bool{}
+	for line := range strings.Lines(string(sum)) {
+		if f := strings.Fields(line); len(f) == 3 {
+			named[f[0]+" "+strings.TrimSuffix(f[1], "/go.mod")] = true
+		}
+	}
+	for _, p := range slices.Sorted(maps.Keys(selected)) {
+		if v := selected[p]; !named[p+" "+v] {
+			sum = fmt.Appendf(sum, "\n%s %s -", p, v)
+		}
+	}
+	return sum
 }
 
 // hasGo tells whether a release is there that is at least that version.
