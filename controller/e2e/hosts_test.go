@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -229,11 +228,7 @@ func cmdUplink(ts *testscript.TestScript, neg bool, args []string) {
 		usage(ts, "[!] uplink [LIMIT]")
 	}
 	s := of(ts)
-	link, err := uplink(s.lab.Hosts[0].Addr)
-	ts.Check(err)
-	out, err := os.ReadFile("/sys/class/net/" + link + "/statistics/tx_bytes")
-	ts.Check(err)
-	now, err := strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
+	now, err := s.lab.Sent()
 	ts.Check(err)
 	n := now - s.uplink
 	s.uplink = now
@@ -245,23 +240,6 @@ func cmdUplink(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%d bytes went to all hosts; the limit is %d", n, limit)
 		}
 	}
-}
-
-// uplink is this machine's interface in the network of an address.
-func uplink(addr string) (string, error) {
-	links, err := net.Interfaces()
-	if err != nil {
-		return "", err
-	}
-	for _, l := range links {
-		addrs, _ := l.Addrs()
-		for _, a := range addrs {
-			if n, ok := a.(*net.IPNet); ok && n.Contains(net.ParseIP(addr)) {
-				return l.Name, nil
-			}
-		}
-	}
-	return "", fmt.Errorf("no interface has %s in its network", addr)
 }
 
 // traces are what any login and any use of sudo leaves on a host: logs, sudo's

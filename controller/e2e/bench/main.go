@@ -41,6 +41,7 @@ func main() {
 	agent := flag.String("agent", "bin/agents/gofleet-agent-linux-"+runtime.GOARCH, "the agent to weigh")
 	serve := flag.Int("serve-simulated", 0, "serve so many simulated hosts until stdin ends (the bench starts itself so)")
 	onlyUpgrade := flag.Bool("only-upgrade", false, "measure the upgrades alone")
+	onlySite := flag.Bool("only-site", false, "measure a site with a seed alone")
 	bundleMB := flag.Int64("bundle", 1000, "megabytes of the bundle that is made and proved; 0 leaves that out")
 	onlyBundle := flag.Bool("only-bundle", false, "measure the bundle alone")
 	create := flag.String("bundle-create", "", "make the bundle and end (the bench starts itself so)")
@@ -66,12 +67,21 @@ func main() {
 		}
 		return
 	}
+	if *onlySite {
+		if err := b.site(ctx); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	err := b.agents(ctx, *agent)
 	if err == nil && *simulated > 0 {
 		err = b.simulated(ctx, *simulated)
 	}
 	if err == nil && b.from != "" && b.rounds > 0 {
 		err = b.upgrade(ctx)
+	}
+	if err == nil && b.rounds > 0 && !*onlyUpgrade {
+		err = b.site(ctx)
 	}
 	if err == nil && *bundleMB > 0 && !*onlyUpgrade {
 		err = b.bundles(ctx, *bundleMB*1e6)

@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 )
 
@@ -60,6 +62,17 @@ func hardwareAddr(dir string) net.HardwareAddr {
 // in their ARP caches stays true.
 func (s slot) hostHardwareAddr(host int) net.HardwareAddr {
 	return net.HardwareAddr{0x0a, 'g', 'f', byte(s), byte(host >> 8), byte(host)}
+}
+
+// Sent is how many bytes this machine has sent to all hosts since the lab is
+// up, with all that the network adds. What hosts send to each other does not
+// count.
+func (l *Lab) Sent() (int64, error) {
+	text, err := os.ReadFile("/sys/class/net/" + l.state.Slot.bridge() + "/statistics/tx_bytes")
+	if err != nil {
+		return 0, fmt.Errorf("count what was sent: %w", err)
+	}
+	return strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
 }
 
 // ip runs commands of ip(8) in one process.
