@@ -126,7 +126,7 @@ func (s *site) end() {
 	s.giveUp(errSeedDone)
 	s.work.Wait()
 	res := s.result()
-	if res.Sent == 0 && res.Lost == "" {
+	if len(s.parts) == 0 && res.Lost == "" {
 		return // nobody wanted anything
 	}
 	s.run.seeds = append(s.run.seeds, res)
