@@ -147,8 +147,10 @@ func TestRunFollowsItsMeter(t *testing.T) {
 			}
 		}
 		look() // two are under way, two wait
-		if !next() || !next() {
-			t.Fatal("not even two uploads are under way")
+		for range 2 {
+			if !next() {
+				t.Fatal("not even two uploads are under way")
+			}
 		}
 		look() // a rate; so four may
 		for n := range 4 {
