@@ -103,13 +103,8 @@ func (p *parser) modulesEnv(s *Spec) {
 		return
 	}
 	proxy := ModulesProxy(s.Root)
-	contradict := func(name, hint string, mine ...string) {
-		at := append([]string{p.o.Prefix + "modules"}, mine...)
-		node{p: p, path: at}.fail(hint, "contradicts %s in %senv", name, p.o.Prefix)
-		node{p: p, path: []string{p.o.Prefix + "env", name}}.fail(hint, "contradicts %s", strings.Join(at, "."))
-	}
 	if own, ok := s.Env["GOPROXY"]; ok && !strings.Contains(own, proxy) {
-		contradict("GOPROXY", "drop one of them, or let GOPROXY name the host's cache too: "+proxy+",https://…")
+		p.contradict("modules", "GOPROXY", "drop one of them, or let GOPROXY name the host's cache too: "+proxy+",https://…")
 		return
 	}
 	env := map[string]string{"GOPROXY": proxy, "GOSUMDB": "sum.golang.org", "GONOPROXY": "none"}
@@ -117,7 +112,7 @@ func (p *parser) modulesEnv(s *Spec) {
 		env["GONOSUMDB"] = strings.Join(m.Private, ",")
 		for _, name := range []string{"GONOSUMDB", "GOPRIVATE"} {
 			if _, ok := s.Env[name]; ok {
-				contradict(name, "say what is private in one of the two places", "private")
+				p.contradict("modules", name, "say what is private in one of the two places", "private")
 			}
 		}
 	}
@@ -129,4 +124,11 @@ func (p *parser) modulesEnv(s *Spec) {
 			s.Env[name] = value
 		}
 	}
+}
+
+// contradict reports a variable, or a field of it, and what Env says of name.
+func (p *parser) contradict(variable, name, hint string, field ...string) {
+	at := append([]string{p.o.Prefix + variable}, field...)
+	node{p: p, path: at}.fail(hint, "contradicts %s in %senv", name, p.o.Prefix)
+	node{p: p, path: []string{p.o.Prefix + "env", name}}.fail(hint, "contradicts %s", strings.Join(at, "."))
 }

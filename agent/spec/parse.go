@@ -64,6 +64,7 @@ func Parse(vars map[string]any, o Options) (*Spec, error) {
 	p.checkPaths(s)
 	meetCgo(s, given(vars, o.Prefix+"preconditions", "cgo"), given(vars, o.Prefix+"verify", "level"))
 	p.modulesEnv(s)
+	p.gopathEnv(s)
 	if len(p.errs) > 0 {
 		p.errs.sort()
 		return nil, p.errs
@@ -122,12 +123,13 @@ var readers = map[string]func(n node, s *Spec){
 	"ca_certificates": func(n node, s *Spec) { s.CACertificates = n.caCertificates() },
 	"netrc":           func(n node, s *Spec) { s.Netrc = n.netrc() },
 	"modules":         func(n node, s *Spec) { s.Modules = n.modules() },
+	"gopath":          func(n node, s *Spec) { s.Gopath = n.gopath() },
 	"site_seed":       func(n node, s *Spec) { s.SiteSeed = n.siteSeed() },
 }
 
 // reserved are the names of later parts.
 var reserved = []string{
-	"gopath", "time",
+	"time",
 	"packages", "users", "services", "firewall", "policy",
 }
 

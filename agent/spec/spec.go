@@ -27,6 +27,7 @@ type Spec struct {
 	CACertificates []string     `json:"ca_certificates,omitempty"`
 	Netrc          []NetrcEntry `json:"netrc,omitempty"`   // of the deploy user, without one of who runs the agent
 	Modules        *Modules     `json:"modules,omitempty"` // Env has what it needs
+	Gopath         *Gopath      `json:"gopath,omitempty"`  // likewise
 	SiteSeed       SiteSeed     `json:"-"`                 // it says how bytes travel, not what the host is
 }
 

@@ -98,6 +98,10 @@ func Variables() []Variable {
 			{Name: "from", Type: "path", Required: true, Help: "the bundle: its file, its directory, or one of its parts"},
 			{Name: "private", Type: "list", Elements: "str", Default: []any{}, Help: "patterns of modules that the checksum database does not know, as in GOPRIVATE"},
 		}},
+		{Name: "gopath", Type: "dict", Help: "sources of projects from before modules, for the deploy user's GOPATH", Fields: []Variable{
+			{Name: "sources", Type: "path", Required: true, Help: "directory whose content comes to src below the GOPATH"},
+			{Name: "path", Type: "path", Help: "the GOPATH, belonging to the deploy user; not set, go in its home"},
+		}},
 		{Name: "site_seed", Type: "raw", Help: "true on the host that hands archives to its site, or that host's name on the others"},
 	}
 }

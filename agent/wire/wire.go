@@ -58,7 +58,17 @@ type Task struct {
 	// Modules is the module cache that the controller offers, in a Release of
 	// which only Name, Evidence and Tree are set. Only a difference of it travels.
 	Modules *Release `json:"modules,omitempty"`
+	Gopath  *Release `json:"gopath,omitempty"` // likewise the sources of gofleet_gopath
 }
+
+// Part is what travels beside the release: a tree of files.
+type Part string
+
+// The parts. Each is also the name of its link in the root.
+const (
+	PartModules Part = "modules"
+	PartGopath  Part = "gopath"
+)
 
 // Release is the verified archive that the controller offers.
 type Release struct {
@@ -139,7 +149,7 @@ type Command struct {
 	Stop     bool      `json:"stop,omitempty"` // abandon, unless a switch has begun
 }
 
-// Event is a message from the agent. Exactly one field is set, Modules apart.
+// Event is a message from the agent. Exactly one field is set, Part apart.
 type Event struct {
 	Phase   string `json:"phase,omitempty"`   // check, wait, receive, account, verify, switch, environment, ...
 	Waiting string `json:"waiting,omitempty"` // the lock is held by: who
@@ -149,7 +159,7 @@ type Event struct {
 	// each its first and their number. The answer may still be all of it.
 	Lacks    [][2]int `json:"lacks,omitempty"`
 	Need     *Need    `json:"need,omitempty"`
-	Modules  bool     `json:"modules,omitempty"`  // beside Compare, Lacks and Need: it is about Task.Modules
+	Part     Part     `json:"part,omitempty"`     // beside Compare, Lacks and Need: which it is about, if not the release
 	Fetched  int64    `json:"fetched,omitempty"`  // the upload is contiguous up to here, and this part came from the seed
 	Serving  *Serving `json:"serving,omitempty"`  // of a seed: it listens; each Need after that asks for the Transfer that was sent
 	Received int64    `json:"received,omitempty"` // bytes of the transfer that are hashed and extracted

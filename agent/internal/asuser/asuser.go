@@ -51,6 +51,8 @@ const (
 	Mkdir  Act = "mkdir"  // a directory with exactly Mode; one that is there stays as it is
 	Write  Act = "write"  // a file with Content and exactly Mode, replaced in one rename, fsynced
 	Chmod  Act = "chmod"  // of a file or directory
+	Sum    Act = "sum"    // Look with the sum of a file of any size in place of its content
+	Copy   Act = "copy"   // Write of what the file From has, whose sum is Sum; on disk once all ops are done
 	Remove Act = "remove" // a file, or a directory if it is empty; what isn't there is no error
 )
 
@@ -61,6 +63,8 @@ type Op struct {
 	Path    string `json:"path"`
 	Mode    uint32 `json:"mode,omitempty"`
 	Content []byte `json:"content,omitempty"`
+	From    string `json:"from,omitempty"`  // Copy: absolute; the user must be able to read it
+	Sum     string `json:"sum,omitempty"`   // Copy: sha256 in hex
 	Group   *int   `json:"group,omitempty"` // Write: the file's group; nil is the one it had
 }
 
@@ -82,7 +86,8 @@ type Entry struct {
 	Mode    uint32 `json:"mode,omitempty"` // permissions with setuid, setgid and sticky
 	UID     int    `json:"uid"`
 	GID     int    `json:"gid"`
-	Content []byte `json:"content,omitempty"` // of a file
+	Content []byte `json:"content,omitempty"` // of a file, but for Sum and Copy
+	Sum     string `json:"sum,omitempty"`     // for Sum: of a file, sha256 in hex
 }
 
 // RefusedError is a path where something else stands than what is wanted, or

@@ -1,8 +1,12 @@
 package asuser
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -54,6 +58,7 @@ func (j job) run() (a answer) {
 		return a
 	}
 	defer unix.Close(home)
+	copied := false
 	for _, op := range j.Ops {
 		e, err := do(home, op)
 		if err != nil {
@@ -70,8 +75,24 @@ func (j job) run() (a answer) {
 			return a
 		}
 		a.Entries = append(a.Entries, e)
+		copied = copied || op.Act == Copy
+	}
+	if copied {
+		if err := syncFiles(home); err != nil {
+			a.Failed = fmt.Sprintf("sync %s: %v", j.Home, err)
+		}
 	}
 	return a
+}
+
+// syncFiles has all of the filesystem on disk, which many files want once.
+func syncFiles(home int) error {
+	fd, err := unix.Openat(home, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Syncfs(fd)
 }
 
 func do(home int, op Op) (Entry, error) {
@@ -79,16 +100,29 @@ func do(home int, op Op) (Entry, error) {
 		return Entry{}, errors.New("path is not clean")
 	}
 	dir, err := parent(home, op.Path)
-	if errors.Is(err, fs.ErrNotExist) && (op.Act == Look || op.Act == Remove) {
+	if errors.Is(err, fs.ErrNotExist) && (op.Act == Look || op.Act == Sum || op.Act == Remove) {
 		return Entry{}, nil
+	}
+	var r *RefusedError
+	if op.Act == Sum && errors.As(err, &r) && r.Reason == reason(File) {
+		return Entry{}, nil // a file stands where a directory would be
 	}
 	if err != nil {
 		return Entry{}, err
 	}
 	defer unix.Close(dir)
 	name := filepath.Base(op.Path)
-	before, err := look(dir, name)
-	if err != nil || op.Act == Look {
+	before, err := stat(dir, name)
+	if err == nil && before.Type == File {
+		switch op.Act {
+		case Sum:
+			before.Sum, err = sum(dir, name)
+		case Copy:
+		default:
+			before.Content, err = read(dir, name)
+		}
+	}
+	if err != nil || op.Act == Look || op.Act == Sum {
 		return before, err
 	}
 	if before.Type == Link || before.Type == Other {
@@ -98,7 +132,9 @@ func do(home int, op Op) (Entry, error) {
 	case Mkdir:
 		err = mkdir(dir, name, op, before)
 	case Write:
-		err = write(dir, name, op, before)
+		err = write(dir, name, op, before, bytes.NewReader(op.Content))
+	case Copy:
+		err = copyFrom(dir, name, op, before)
 	case Chmod:
 		err = chmod(dir, name, op)
 	case Remove:
@@ -134,7 +170,7 @@ func parent(home int, path string) (int, error) {
 	for i, part := range parts[:len(parts)-1] {
 		next, err := unix.Openat(fd, part, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 		if err != nil {
-			if e, lerr := look(fd, part); lerr == nil && e.Type != Dir && e.Type != Absent {
+			if e, lerr := stat(fd, part); lerr == nil && e.Type != Dir && e.Type != Absent {
 				err = &RefusedError{Path: filepath.Join(parts[:i+1]...), Reason: reason(e.Type)}
 			}
 			unix.Close(fd)
@@ -146,7 +182,7 @@ func parent(home int, path string) (int, error) {
 	return fd, nil
 }
 
-func look(dir int, name string) (Entry, error) {
+func stat(dir int, name string) (Entry, error) {
 	var st unix.Stat_t
 	err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -163,17 +199,34 @@ func look(dir int, name string) (Entry, error) {
 		e.Type = Link
 	case unix.S_IFREG:
 		e.Type = File
-		e.Content, err = read(dir, name)
 	}
-	return e, err
+	return e, nil
 }
 
-func read(dir int, name string) ([]byte, error) {
+func open(dir int, name string) (*os.File, error) {
 	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), name)
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+func sum(dir int, name string) (string, error) {
+	f, err := open(dir, name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	_, err = io.Copy(h, f)
+	return hex.EncodeToString(h.Sum(nil)), err
+}
+
+func read(dir int, name string) ([]byte, error) {
+	f, err := open(dir, name)
+	if err != nil {
+		return nil, err
+	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
 	if err == nil && len(b) > MaxFile {
@@ -210,7 +263,7 @@ func chmod(dir int, name string, op Op) error {
 
 // write makes the new file beside the old one. The name is fixed, so that what
 // a crash left is overwritten by the next run.
-func write(dir int, name string, op Op, before Entry) error {
+func write(dir int, name string, op Op, before Entry, content io.Reader) error {
 	if before.Type == Dir {
 		return &RefusedError{Path: op.Path, Reason: reason(Dir)}
 	}
@@ -223,8 +276,10 @@ func write(dir int, name string, op Op, before Entry) error {
 		return err
 	}
 	f := os.NewFile(uintptr(fd), tmp)
-	_, err = f.Write(op.Content)
-	err = errors.Join(err, setGroup(f, op.Group, before), unix.Fchmod(fd, op.Mode), f.Sync(), f.Close())
+	if _, err = io.Copy(f, content); err == nil && op.Act == Write {
+		err = f.Sync()
+	}
+	err = errors.Join(err, setGroup(f, op.Group, before), unix.Fchmod(fd, op.Mode), f.Close())
 	if err == nil {
 		err = unix.Renameat(dir, tmp, dir, name)
 	}
@@ -232,7 +287,37 @@ func write(dir int, name string, op Op, before Entry) error {
 		unix.Unlinkat(dir, tmp, 0)
 		return err
 	}
+	if op.Act == Copy {
+		return nil
+	}
 	return syncDir(dir)
+}
+
+// copyFrom writes what another file has, and takes nothing but what it should
+// have.
+func copyFrom(dir int, name string, op Op, before Entry) error {
+	from, err := open(unix.AT_FDCWD, op.From)
+	if err != nil {
+		return fmt.Errorf("open %s: %v", op.From, err) // permission there is not permission in the home
+	}
+	defer from.Close()
+	return write(dir, name, op, before, &proved{from, sha256.New(), op})
+}
+
+// proved is an error in place of the end of a file with another sum.
+type proved struct {
+	io.Reader
+	hash.Hash
+	op Op
+}
+
+func (p *proved) Read(b []byte) (int, error) {
+	n, err := p.Reader.Read(b)
+	p.Hash.Write(b[:n])
+	if err == io.EOF && hex.EncodeToString(p.Hash.Sum(nil)) != p.op.Sum {
+		err = fmt.Errorf("%s is not what it should be", p.op.From)
+	}
+	return n, err
 }
 
 // setGroup gives the new file the group that was asked for, and otherwise, if

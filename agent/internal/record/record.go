@@ -38,6 +38,9 @@ type Record struct {
 	// runs the agent. With any, the record is for its owner only.
 	Netrc map[string][]NetrcLine `json:"netrc,omitempty"`
 
+	// Gopath are the places that have sources of gofleet_gopath.
+	Gopath []Gopath `json:"gopath,omitempty"`
+
 	// DoingEnv is what a run is about to set in the go/env of a user, by name;
 	// like Doing.
 	DoingEnv map[string]*UserEnv `json:"doing_env,omitempty"`
@@ -48,6 +51,20 @@ type UserEnv struct {
 	User   string            `json:"user"`             // whose file it is
 	Set    map[string]string `json:"set"`              // values that gofleet set
 	Before map[string]string `json:"before,omitempty"` // values of the same names that stood there before
+}
+
+// Gopath is a GOPATH and whose it is.
+type Gopath struct {
+	User string `json:"user,omitempty"` // "" is who runs the agent
+	Path string `json:"path,omitempty"` // "" is go in the user's home
+}
+
+// String is the place of the sources, for people.
+func (p Gopath) String() string {
+	if p.Path == "" {
+		return "~" + p.User + "/go/src"
+	}
+	return filepath.Join(p.Path, "src")
 }
 
 // NetrcLine is one line of a ~/.netrc.
@@ -134,7 +151,7 @@ func (r *Record) Encode() ([]byte, error) {
 // Save writes the record durably under root, whose manifests directory must
 // exist. An empty record is no file.
 func (r *Record) Save(root string) error {
-	if len(r.Files)+len(r.Kept)+len(r.Shipped)+len(r.UserEnv)+len(r.DoingEnv)+len(r.Netrc) == 0 && r.User == nil && r.Doing == nil {
+	if len(r.Files)+len(r.Kept)+len(r.Shipped)+len(r.UserEnv)+len(r.DoingEnv)+len(r.Netrc)+len(r.Gopath) == 0 && r.User == nil && r.Doing == nil {
 		return durable.Remove(Path(root))
 	}
 	b, err := r.Encode()

@@ -310,6 +310,11 @@ func (o *order) readSpec(vars map[string]any) (warnings []string, err error) {
 			Message: prefix + "modules names a bundle, and the collection reads none",
 			Hint:    "gofleet apply brings modules, from the same inventory; or have hosts use a mirror (gofleet serve) with GOPROXY in " + prefix + "env"}
 	}
+	if o.spec.Gopath != nil && o.action == wire.Apply {
+		return nil, &wire.Error{Kind: wire.KindArchiveMissing,
+			Message: prefix + "gopath names a directory of sources, and the collection sends none",
+			Hint:    "gofleet apply brings sources, from the same inventory; or bring them by other means and set GO111MODULE in " + prefix + "env"}
+	}
 	if o.version == "" && prefix == "" && (o.action == wire.Remove || o.action == wire.Rollback) {
 		o.version = o.spec.GoVersion
 	}

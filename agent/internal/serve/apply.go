@@ -43,7 +43,11 @@ func (j *job) apply(ctx context.Context) error {
 	if err := j.missing(); err != nil {
 		return err
 	}
-	if err := j.planModules(ctx); err != nil {
+	if err := j.planFiles(ctx); err != nil {
+		return err
+	}
+	sourceSteps, err := j.sourceSteps(ctx)
+	if err != nil {
 		return err
 	}
 	j.report.Go.After = s.GoVersion
@@ -53,6 +57,7 @@ func (j *job) apply(ctx context.Context) error {
 		err := j.changes.Run(ctx, accountSteps...)
 		err = errors.Join(err, j.changes.Run(ctx, settingSteps...))
 		err = errors.Join(err, j.changes.Run(ctx, j.moduleSteps()...))
+		err = errors.Join(err, j.changes.Run(ctx, sourceSteps...))
 		err = errors.Join(err, j.changes.Run(ctx, j.installSteps(nil)...))
 		err = errors.Join(err, j.changes.Run(ctx, switchSteps...))
 		err = errors.Join(err, j.changes.Run(ctx, environSteps...))
@@ -68,7 +73,7 @@ func (j *job) apply(ctx context.Context) error {
 		return err
 	}
 	j.options.fault("agent kept")
-	if err := j.receiveModules(ctx); err != nil {
+	if err := j.receiveFiles(ctx); err != nil {
 		return err
 	}
 	var staged *toolchain.Staged
@@ -84,6 +89,9 @@ func (j *job) apply(ctx context.Context) error {
 		return errors.Join(err, staged.Discard())
 	}
 	if err := j.make(ctx, "modules", j.moduleSteps()); err != nil {
+		return errors.Join(err, staged.Discard())
+	}
+	if err := j.make(ctx, "gopath", sourceSteps); err != nil {
 		return errors.Join(err, staged.Discard())
 	}
 	if err := j.make(ctx, "install", j.installSteps(staged)); err != nil {
@@ -128,10 +136,16 @@ func (j *job) applyToCurrent(ctx context.Context) error {
 	if err := j.changes.Run(ctx, append(steps, settings...)...); err != nil {
 		return err
 	}
-	if err := j.planModules(ctx); err != nil {
+	if err := j.planFiles(ctx); err != nil {
 		return err
 	}
 	if err := j.changes.Run(ctx, append(j.moduleSteps(), j.removeModuleSteps()...)...); err != nil {
+		return err
+	}
+	if steps, err = j.sourceSteps(ctx); err != nil {
+		return err
+	}
+	if err := j.changes.Run(ctx, steps...); err != nil {
 		return err
 	}
 	if j.state.Link.Dir == "" {

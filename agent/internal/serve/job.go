@@ -39,7 +39,8 @@ type job struct {
 	store    *toolchain.Store
 	tree     tree.Manifest // of the release, once it is known
 	state    *toolchain.State
-	modules  *modules
+	modules  *files
+	sources  *files
 	record   *record.Record
 	begun    []byte // the record when the job began, for taking back
 	saved    []byte // the record as it stands on the host
@@ -174,7 +175,7 @@ func (j *job) locked(ctx context.Context, do func(context.Context) error) (err e
 	if err := j.loadRecord(); err != nil {
 		return err
 	}
-	if err := j.store.Sweep(j.task.Release != nil || j.task.Modules != nil || j.asks, j.record); err != nil {
+	if err := j.store.Sweep(j.task.Release != nil || j.task.Modules != nil || j.task.Gopath != nil || j.asks, j.record); err != nil {
 		return err
 	}
 	if err := errors.Join(environ.Sweep(j.store.Root), account.Sweep(), baseline.Sweep()); err != nil {
@@ -194,7 +195,7 @@ func (j *job) locked(ctx context.Context, do func(context.Context) error) (err e
 	if err != nil {
 		j.takeBack()
 	} else if j.task.Action == wire.Apply {
-		j.sweepModules(ctx)
+		j.sweepFiles(ctx)
 	}
 	return err
 }

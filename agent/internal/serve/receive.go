@@ -9,10 +9,10 @@ import (
 	"github.com/gofleet/gofleet/agent/wire"
 )
 
-// incoming is what the controller may send: the release, or modules.
+// incoming is what the controller may send: the release, or a part.
 type incoming struct {
 	release *wire.Release
-	modules bool
+	part    wire.Part                                          // "" for the release
 	gather  func(context.Context) (*toolchain.Gathered, error) // what the host has of it; nil for nothing that counts
 }
 
@@ -36,9 +36,9 @@ func (j *job) bring(ctx context.Context, in incoming) (*toolchain.Staged, error)
 		return have.Staged(*in.release)
 	}
 	j.phaseBegins("receive")
-	ask := wire.Event{Want: true, Modules: in.modules}
+	ask := wire.Event{Want: true, Part: in.part}
 	if have != nil {
-		ask = wire.Event{Lacks: have.Lacks(), Modules: in.modules}
+		ask = wire.Event{Lacks: have.Lacks(), Part: in.part}
 	}
 	if err := j.out.Write(ask); err != nil {
 		return nil, err
@@ -111,8 +111,8 @@ func (j *job) receiveOnce(ctx context.Context, in incoming, transfer wire.Transf
 	defer j.receiveInto(nil)
 	need := up.Need()
 	if transfer.From != nil && need.Offset < transfer.Size {
-		defer j.fetch(ctx, up, transfer, in.modules)()
-	} else if err := j.out.Write(wire.Event{Need: &need, Modules: in.modules}); err != nil {
+		defer j.fetch(ctx, up, transfer, in.part)()
+	} else if err := j.out.Write(wire.Event{Need: &need, Part: in.part}); err != nil {
 		return nil, false, err
 	}
 	staged, err = up.Extract(ctx, func(n int64) { j.out.Write(wire.Event{Received: n}) })

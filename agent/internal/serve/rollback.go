@@ -68,7 +68,11 @@ func (j *job) remove(ctx context.Context) error {
 		return err
 	}
 	j.warn(warnings...)
-	if err := j.planModules(ctx); err != nil {
+	if err := j.planFiles(ctx); err != nil {
+		return err
+	}
+	sourceSteps, err := j.sourceSteps(ctx)
+	if err != nil {
 		return err
 	}
 	toolchainSteps, warnings, err := j.store.PlanRemoveAll(j.state, j.record)
@@ -78,13 +82,13 @@ func (j *job) remove(ctx context.Context) error {
 	j.warn(warnings...)
 	j.report.Go.After = ""
 	j.forget = true
-	for _, steps := range [][]change.Step{environSteps, netrcSteps, accountSteps, baselineSteps, j.removeModuleSteps()} {
+	for _, steps := range [][]change.Step{environSteps, netrcSteps, sourceSteps, accountSteps, baselineSteps, j.removeModuleSteps()} {
 		if err := j.make(ctx, "remove", steps); err != nil {
 			return err
 		}
 	}
 	if !j.changes.Checking() {
-		j.sweepModules(ctx) // the root goes when it is empty
+		j.sweepFiles(ctx) // the root goes when it is empty
 		// It lies in the default root, which goes when it is empty.
 		cache, err := agentCache()
 		if err != nil {

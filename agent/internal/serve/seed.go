@@ -67,7 +67,7 @@ func seedDirs(root string) []string {
 
 // fetch brings the transfer from the seed. What does not come from there is
 // asked of the controller. The function that it returns ends it.
-func (j *job) fetch(ctx context.Context, up *toolchain.Upload, t wire.Transfer, modules bool) (end func()) {
+func (j *job) fetch(ctx context.Context, up *toolchain.Upload, t wire.Transfer, part wire.Part) (end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	need := up.Need()
 	var work sync.WaitGroup
@@ -81,7 +81,7 @@ func (j *job) fetch(ctx context.Context, up *toolchain.Upload, t wire.Transfer, 
 		})
 		if err != nil && ctx.Err() == nil {
 			need.Lost = err.Error()
-			j.out.Write(wire.Event{Need: &need, Modules: modules})
+			j.out.Write(wire.Event{Need: &need, Part: part})
 		}
 	})
 	return func() {

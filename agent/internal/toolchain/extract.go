@@ -204,7 +204,7 @@ func (u *Upload) check(source *follower, m tree.Manifest, dir string) error {
 	case files != want.Files || dirs != want.Dirs || size != want.Bytes:
 		err = fmt.Errorf("tree has %d files, %d directories, %d bytes, not %d, %d, %d",
 			files, dirs, size, want.Files, want.Dirs, want.Bytes)
-	case !isModules(u.release):
+	case hasVersion(u.release):
 		if got := versionIn(dir); got != u.release.Version {
 			err = fmt.Errorf("VERSION says %q, not %q", got, u.release.Version)
 		}

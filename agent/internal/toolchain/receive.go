@@ -24,7 +24,7 @@ import (
 // site's module cache does.
 const (
 	maxTransfer = 1 << 30
-	maxModules  = 64 << 30
+	maxFileTree = 64 << 30
 )
 
 // keepUpload is how long a broken upload may be resumed.
@@ -86,7 +86,7 @@ func (s *Store) Receive(ctx context.Context, release wire.Release, transfer wire
 		spared = append(spared, filepath.Base(gathered.top))
 	}
 	// A toolchain whose upload was cut is taken up after the modules.
-	if err := s.sweepStaging(isModules(release), spared...); err != nil {
+	if err := s.sweepStaging(!hasVersion(release), spared...); err != nil {
 		return nil, hostError(err)
 	}
 	s.fault("receive.staged")
@@ -99,14 +99,14 @@ func (s *Store) Receive(ctx context.Context, release wire.Release, transfer wire
 
 func checkTransfer(r wire.Release, t wire.Transfer) error {
 	limit := int64(maxTransfer)
-	if isModules(r) {
-		limit = maxModules
+	if !hasVersion(r) {
+		limit = maxFileTree
 	}
 	switch {
-	case !isModules(r) && !validVersion(r.Version):
+	case hasVersion(r) && !validVersion(r.Version):
 		return fmt.Errorf("%q is not a Go version", r.Version)
-	case isModules(r) && !t.Difference:
-		return errors.New("of a module cache a difference was asked for")
+	case !hasVersion(r) && !t.Difference:
+		return errors.New("of a file tree a difference was asked for")
 	case !isSum(t.SHA256), !isSum(r.Tree.SHA256) && (r.Tree != wire.Tree{}):
 		return errors.New("transfer has a sum that is no sha256")
 	case (r.Tree == wire.Tree{}) && r.SHA256 != t.SHA256:

@@ -25,6 +25,7 @@ type shelf struct {
 	zstd      bool // make the zstd form while an archive is first read
 	books     map[string]*book
 	caches    map[string]*moduleCache
+	sources   map[string]*sourceTree
 }
 
 // book is the archives of one version from one location.
@@ -146,6 +147,9 @@ func trustOf(keys []string) (bundle.Trust, error) {
 func (sh *shelf) close() {
 	for _, c := range sh.caches {
 		c.close()
+	}
+	for _, t := range sh.sources {
+		t.close()
 	}
 	for _, b := range sh.books {
 		if b.store != nil {

@@ -20,7 +20,7 @@ import (
 // moduleCache is the module cache of one bundle, opened once for all hosts.
 type moduleCache struct {
 	bundle  *bundle.Bundle
-	modules *release.Modules
+	modules *release.FileTree
 	err     error
 }
 
@@ -36,8 +36,8 @@ func (c *moduleCache) close() {
 // openModules gives every host the module cache that it is to have. Apply reads
 // the whole bundle before; an audit wants the signed list only, and does
 // without where the bundle is not there.
-func (sh *shelf) openModules(ctx context.Context, hosts []*inventory.Host, specs []*spec.Spec, action wire.Action) ([]*release.Modules, error) {
-	caches := make([]*release.Modules, len(hosts))
+func (sh *shelf) openModules(ctx context.Context, hosts []*inventory.Host, specs []*spec.Spec, action wire.Action) ([]*release.FileTree, error) {
+	caches := make([]*release.FileTree, len(hosts))
 	var found problems
 	for i, h := range hosts {
 		s := specs[i]

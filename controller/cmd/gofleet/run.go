@@ -268,7 +268,7 @@ func (a *app) runHosts(cmd *cobra.Command, ui *report.Reporter, p *planned) (*fl
 	}
 	defer connector.dialer.Close() // jump hosts and ssh-agent; an error would help nobody
 	archives := &shelf{
-		ui: ui, platforms: set.Platforms(), books: map[string]*book{}, caches: map[string]*moduleCache{},
+		ui: ui, platforms: set.Platforms(), books: map[string]*book{}, caches: map[string]*moduleCache{}, sources: map[string]*sourceTree{},
 		zstd: o.Encoding == wire.Zstd || o.Encoding == "" && len(p.hosts) >= fleet.ZstdFrom,
 	}
 	defer archives.close()
@@ -338,16 +338,19 @@ func prepare(ctx context.Context, connector *connector, archives *shelf, hosts [
 			return nil, err
 		}
 	}
-	modules := make([]*release.Modules, len(hosts))
+	modules, sources := make([]*release.FileTree, len(hosts)), make([]*release.FileTree, len(hosts))
 	if action == wire.Apply || action == wire.Audit {
 		if modules, err = archives.openModules(ctx, hosts, specs, action); err != nil {
+			return nil, err
+		}
+		if sources, err = archives.openSources(ctx, hosts, specs, action); err != nil {
 			return nil, err
 		}
 	}
 	work := make([]*fleet.Host, len(hosts))
 	for i, h := range hosts {
 		work[i] = &fleet.Host{
-			Name: h.Name, Spec: specs[i], Offers: offers[i], Modules: modules[i],
+			Name: h.Name, Spec: specs[i], Offers: offers[i], Modules: modules[i], Gopath: sources[i],
 			Connect: func(ctx context.Context) (fleet.Conn, error) { return connector.connect(ctx, targets[i]) },
 		}
 	}

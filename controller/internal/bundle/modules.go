@@ -11,12 +11,12 @@ import (
 // Modules gives the bundle's module cache as it travels to hosts: the tree
 // below modules/cache. A bundle without one is an error. The cache directory is
 // as in release.CacheDir. It must be closed before the bundle.
-func (b *Bundle) Modules(cacheDir string) (*release.Modules, error) {
+func (b *Bundle) Modules(cacheDir string) (*release.FileTree, error) {
 	dir := path.Dir(ModulesDir)
-	var list []release.ModuleFile
+	var list []release.TreeFile
 	for _, f := range b.manifest.Files {
 		if below, ok := strings.CutPrefix(f.Path, dir+"/"); ok {
-			list = append(list, release.ModuleFile{Path: below, Size: f.Size, SHA256: f.SHA256})
+			list = append(list, release.TreeFile{Path: below, Size: f.Size, SHA256: f.SHA256})
 		}
 	}
 	if len(list) == 0 {
@@ -27,5 +27,5 @@ func (b *Bundle) Modules(cacheDir string) (*release.Modules, error) {
 	if b.signer != "" {
 		evidence = fmt.Sprintf("bundle: manifest signed by %s", b.signer)
 	}
-	return release.NewModules(b, dir, list, path.Base(b.path), evidence, cacheDir)
+	return release.NewFileTree(b, dir, list, path.Base(b.path), evidence, cacheDir)
 }

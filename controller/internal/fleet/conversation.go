@@ -117,9 +117,7 @@ func (c *conversation) task() *wire.Task {
 		Version: c.version, Gofleet: c.Gofleet, Now: c.Now().UTC(), Spec: c.job.specFor(c.host.Spec, c.Command),
 		Compare: !c.Whole,
 	}
-	if m := c.host.Modules; m != nil {
-		t.Modules = &wire.Release{Name: m.Name(), Evidence: m.Evidence(), Tree: m.Tree()}
-	}
+	t.Modules, t.Gopath = offerFiles(c.host.Modules), offerFiles(c.host.Gopath)
 	p := c.agent.Hello.Platform
 	switch offer, ok := c.host.Offers[p]; {
 	case ok && offer.Archive != nil:
@@ -246,11 +244,11 @@ func (c *conversation) event(ctx context.Context, e wire.Event, up *upload) erro
 	case e.Waiting != "":
 		c.phase("wait: " + c.host.Mask.Text(e.Waiting))
 	case e.Compare:
-		up.describe(e.Modules)
+		up.describe(e.Part)
 	case e.Want:
 		up.offer(ctx)
 	case len(e.Lacks) > 0:
-		up.offerDifference(ctx, e.Lacks, e.Modules)
+		up.offerDifference(ctx, e.Lacks, e.Part)
 	case e.Fetched > 0:
 		up.fetched(e.Fetched)
 	case e.Need != nil:
@@ -271,10 +269,18 @@ func (c *conversation) archive() (*release.Archive, error) {
 	return a, nil
 }
 
-// modules are those offered to this host's agent.
-func (c *conversation) modules() (*release.Modules, error) {
-	if c.host.Modules == nil {
-		return nil, wire.NewError(wire.KindProtocol, errors.New("the agent asks for modules that were not offered"), "")
+// files are those of a part that were offered to this host's agent.
+func (c *conversation) files(part wire.Part) (*release.FileTree, error) {
+	files := map[wire.Part]*release.FileTree{wire.PartModules: c.host.Modules, wire.PartGopath: c.host.Gopath}[part]
+	if files == nil {
+		return nil, wire.NewError(wire.KindProtocol, fmt.Errorf("the agent asks for %q, which was not offered", part), "")
 	}
-	return c.host.Modules, nil
+	return files, nil
+}
+
+func offerFiles(f *release.FileTree) *wire.Release {
+	if f == nil {
+		return nil
+	}
+	return &wire.Release{Name: f.Name(), Evidence: f.Evidence(), Tree: f.Tree()}
 }

@@ -19,7 +19,8 @@ type Host struct {
 	Name    string
 	Spec    *spec.Spec
 	Offers  map[spec.Platform]Offer // what the controller holds for the wanted version
-	Modules *release.Modules        // the module cache that it is to have; nil is none, or not known
+	Modules *release.FileTree       // the module cache that it is to have; nil is none, or not known
+	Gopath  *release.FileTree       // likewise the sources
 	Connect func(ctx context.Context) (Conn, error)
 	Mask    *Mask // what no output may show; nil is nothing
 	Seed    *Seed // from which it gets what travels; nil: from the controller. Hosts of a site share one

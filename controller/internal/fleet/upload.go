@@ -31,8 +31,8 @@ type upload struct {
 	turn atomic.Pointer[turn] // at the seed that the last one comes from; nil: it comes from here
 }
 
-// maxOffers is how many transfers a host may ask for: modules and an archive.
-const maxOffers = 2
+// maxOffers is how many transfers a host may ask for: modules, sources and an archive.
+const maxOffers = 3
 
 // close ends it once all steps have ended.
 func (u *upload) close() {
@@ -54,9 +54,9 @@ func (u *upload) begin(step func() error) {
 }
 
 // describe answers Event.Compare.
-func (u *upload) describe(modules bool) {
+func (u *upload) describe(part wire.Part) {
 	u.begin(func() error {
-		list, err := u.list(modules)
+		list, err := u.list(part)
 		if err != nil {
 			return err
 		}
@@ -69,18 +69,18 @@ func (u *upload) describe(modules bool) {
 }
 
 // list is what a host may want a part of.
-func (u *upload) list(modules bool) (interface{ PackedManifest() ([]byte, error) }, error) {
-	if modules {
-		return u.modules()
+func (u *upload) list(part wire.Part) (interface{ PackedManifest() ([]byte, error) }, error) {
+	if part != "" {
+		return u.files(part)
 	}
 	return u.archive()
 }
 
 // offerDifference answers Event.Lacks with what is lacking, or the whole
 // archive where that is hardly more.
-func (u *upload) offerDifference(ctx context.Context, lacks [][2]int, modules bool) {
+func (u *upload) offerDifference(ctx context.Context, lacks [][2]int, part wire.Part) {
 	u.begin(func() error {
-		t, whole, err := u.difference(ctx, lacks, modules)
+		t, whole, err := u.difference(ctx, lacks, part)
 		if err != nil {
 			return err
 		}
@@ -97,7 +97,7 @@ func (u *upload) offerDifference(ctx context.Context, lacks [][2]int, modules bo
 		}
 		send := t.Transfer
 		err = u.fromSeed(ctx, t, &send, func(ctx context.Context) (*release.Transfer, func() error, error) {
-			own, _, err := u.difference(ctx, lacks, modules)
+			own, _, err := u.difference(ctx, lacks, part)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -112,9 +112,9 @@ func (u *upload) offerDifference(ctx context.Context, lacks [][2]int, modules bo
 
 // difference makes what is lacking, or gives the archive that should travel
 // whole.
-func (u *upload) difference(ctx context.Context, lacks [][2]int, modules bool) (*release.Transfer, *release.Archive, error) {
-	if modules {
-		m, err := u.modules()
+func (u *upload) difference(ctx context.Context, lacks [][2]int, part wire.Part) (*release.Transfer, *release.Archive, error) {
+	if part != "" {
+		m, err := u.files(part)
 		if err != nil {
 			return nil, nil, err
 		}

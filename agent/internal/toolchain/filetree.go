@@ -15,22 +15,22 @@ import (
 	"github.com/gofleet/gofleet/agent/wire"
 )
 
-// A module cache lies in a directory of its own in the root, modules-<part of
-// its sum>, with its manifest beside its files; the link modules leads to it.
-// So what GOPROXY names is always one whole cache, and another one takes its
-// place in one rename. Files that both have are one file with two names.
+// A file tree, such as a module cache, lies in a directory of its own in the
+// root, modules-<part of its sum>, with its manifest beside its files; the link
+// modules leads to it. So what GOPROXY names is always one whole cache, and
+// another one takes its place in one rename. Files that both have are one file
+// with two names. The sources of a GOPATH lie there in the same way.
 const (
-	modulesName     = "modules"
-	modulesPrefix   = modulesName + "-"
-	modulesTree     = "cache"
-	modulesManifest = "manifest"
+	FilesName     = "cache" // of the directory of files in that of a tree
+	filesManifest = "manifest"
 )
 
-// isModules tells a module cache, which has no version.
-func isModules(r wire.Release) bool { return r.Version == "" }
+// hasVersion tells a toolchain from a file tree.
+func hasVersion(r wire.Release) bool { return r.Version != "" }
 
-// Modules is the module cache of a host as it is.
-type Modules struct {
+// FileTree is one of a host's file trees as it is.
+type FileTree struct {
+	Part   wire.Part
 	Dir    string        // that the link leads to; "" for none
 	Header *Header       // nil: there is none that can be believed
 	Tree   tree.Manifest // of Dir
@@ -39,25 +39,31 @@ type Modules struct {
 	others []string      // further directories, of runs that were cut
 }
 
-// ModulesLink is the link that GOPROXY leads through.
-func (l Layout) ModulesLink() string { return filepath.Join(l.Root, modulesName) }
+// FilesLink is the link to a file tree, the one that GOPROXY leads through for
+// modules.
+func (l Layout) FilesLink(part wire.Part) string { return filepath.Join(l.Root, string(part)) }
 
-// InspectModules looks and changes nothing. Drift is looked for by size, mode
+// fileTrees are the directories of a part.
+func (l Layout) fileTrees(part wire.Part) ([]string, error) {
+	return filepath.Glob(filepath.Join(l.Root, string(part)+"-*"))
+}
+
+// InspectFiles looks and changes nothing. Drift is looked for by size, mode
 // and owner of every file; with deep by content too, and for what is extra.
 // Something that is not gofleet's where the link should be is an error of kind
 // link_refused; a newer format is one of kind manifest_newer.
-func (s *Store) InspectModules(ctx context.Context, deep bool) (*Modules, error) {
-	m := &Modules{}
-	target, err := os.Readlink(s.ModulesLink())
+func (s *Store) InspectFiles(ctx context.Context, part wire.Part, deep bool) (*FileTree, error) {
+	m := &FileTree{Part: part}
+	target, err := os.Readlink(s.FilesLink(part))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-	case err != nil || !strings.HasPrefix(target, modulesPrefix) || strings.Contains(target, "/"):
-		return nil, wire.NewError(wire.KindLink, fmt.Errorf("%s is there, and not gofleet's", s.ModulesLink()),
-			"move it away: gofleet_modules has its place there")
+	case err != nil || !strings.HasPrefix(target, string(part)+"-") || strings.Contains(target, "/"):
+		return nil, wire.NewError(wire.KindLink, fmt.Errorf("%s is there, and not gofleet's", s.FilesLink(part)),
+			"move it away: gofleet_"+string(part)+" has its place there")
 	default:
 		m.target, m.Dir = target, filepath.Join(s.Root, target)
 	}
-	if m.others, err = filepath.Glob(filepath.Join(s.Root, modulesPrefix+"*")); err != nil {
+	if m.others, err = s.fileTrees(part); err != nil {
 		return nil, err
 	}
 	for i, dir := range m.others {
@@ -73,9 +79,9 @@ func (s *Store) InspectModules(ctx context.Context, deep bool) (*Modules, error)
 }
 
 // load reads the manifest and looks for drift.
-func (m *Modules) load(ctx context.Context, deep bool) error {
-	path := filepath.Join(m.Dir, modulesManifest)
-	manifest, err := readModules(m.Dir)
+func (m *FileTree) load(ctx context.Context, deep bool) error {
+	path := filepath.Join(m.Dir, filesManifest)
+	manifest, err := readFiles(m.Dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		m.Drift = []wire.Drift{{Path: path, How: howMissing}}
@@ -90,12 +96,12 @@ func (m *Modules) load(ctx context.Context, deep bool) error {
 		return err
 	}
 	m.Header = &manifest.Header
-	m.Drift, err = modulesDrift(ctx, filepath.Join(m.Dir, modulesTree), manifest, m.Tree, deep)
+	m.Drift, err = filesDrift(ctx, filepath.Join(m.Dir, FilesName), manifest, m.Tree, deep)
 	return err
 }
 
-func readModules(dir string) (*Manifest, error) {
-	path := filepath.Join(dir, modulesManifest)
+func readFiles(dir string) (*Manifest, error) {
+	path := filepath.Join(dir, filesManifest)
 	b, err := readUpTo(path, maxManifest)
 	if err != nil {
 		return nil, err
@@ -103,9 +109,9 @@ func readModules(dir string) (*Manifest, error) {
 	return parseManifest(path, b)
 }
 
-// modulesDrift looks at every file: an altered one is refused by the go command
+// filesDrift looks at every file: an altered one is refused by the go command
 // when a build needs it, which is late.
-func modulesDrift(ctx context.Context, dir string, m *Manifest, want tree.Manifest, deep bool) ([]wire.Drift, error) {
+func filesDrift(ctx context.Context, dir string, m *Manifest, want tree.Manifest, deep bool) ([]wire.Drift, error) {
 	if deep {
 		return drift(ctx, dir, m, true)
 	}
@@ -124,13 +130,13 @@ func modulesDrift(ctx context.Context, dir string, m *Manifest, want tree.Manife
 }
 
 // Has reports whether the cache is this one, unaltered.
-func (m *Modules) Has(want wire.Release) bool {
+func (m *FileTree) Has(want wire.Release) bool {
 	return m.Header != nil && m.Header.Tree == want.Tree && len(m.Drift) == 0
 }
 
 // Known is the manifest of what is wanted if the host has it: what is to be
 // repaired.
-func (m *Modules) Known(want wire.Release) tree.Manifest {
+func (m *FileTree) Known(want wire.Release) tree.Manifest {
 	if m.Header != nil && m.Header.Tree == want.Tree {
 		return m.Tree
 	}
@@ -139,13 +145,13 @@ func (m *Modules) Known(want wire.Release) tree.Manifest {
 
 // Lacking are the files of want that the cache does not have, by what its
 // manifest says and by its drift, and how many bytes they have.
-func (m *Modules) Lacking(want tree.Manifest) (files int, size int64) {
+func (m *FileTree) Lacking(want tree.Manifest) (files int, size int64) {
 	have := map[string]bool{}
 	for i := range m.Tree {
 		have[string(m.Tree[i].SHA256[:])] = true
 	}
 	for _, d := range m.Drift {
-		path := strings.TrimPrefix(d.Path, filepath.Join(m.Dir, modulesTree)+"/")
+		path := strings.TrimPrefix(d.Path, filepath.Join(m.Dir, FilesName)+"/")
 		if e := m.Tree.Find(path); e != nil && !e.Dir {
 			delete(have, string(e.SHA256[:]))
 		}
@@ -159,12 +165,12 @@ func (m *Modules) Lacking(want tree.Manifest) (files int, size int64) {
 	return files, size
 }
 
-// GatherModules puts the files of the cache want together in staging, those
+// GatherFiles puts the files of the tree want together in staging, those
 // that the host has already under another name. Every byte is hashed.
-func (s *Store) GatherModules(ctx context.Context, m *Modules, want tree.Manifest) (*Gathered, error) {
+func (s *Store) GatherFiles(ctx context.Context, m *FileTree, want tree.Manifest) (*Gathered, error) {
 	var bases Bases
 	for _, dir := range append([]string{m.Dir}, m.others...) {
-		manifest, err := readModules(dir)
+		manifest, err := readFiles(dir)
 		if dir == "" || err != nil {
 			continue
 		}
@@ -172,20 +178,20 @@ func (s *Store) GatherModules(ctx context.Context, m *Modules, want tree.Manifes
 		if err != nil {
 			continue
 		}
-		bases = append(bases, newBase(filepath.Join(dir, modulesTree), entries))
+		bases = append(bases, newBase(filepath.Join(dir, FilesName), entries))
 	}
 	g := &Gathered{store: s, tree: want}
 	if err := g.gather(ctx, &gatherer{bases: bases, link: true}); err != nil {
-		return nil, errors.Join(hostError(fmt.Errorf("gather the modules that the host has: %w", err)), g.Discard())
+		return nil, errors.Join(hostError(fmt.Errorf("gather the files that the host has: %w", err)), g.Discard())
 	}
 	return g, nil
 }
 
 // Spare gives a directory that has the wanted cache already and is in no use:
 // a run was cut before its switch. "" is none.
-func (s *Store) Spare(ctx context.Context, m *Modules, want wire.Release) (string, error) {
+func (s *Store) Spare(ctx context.Context, m *FileTree, want wire.Release) (string, error) {
 	for _, dir := range m.others {
-		spare := &Modules{Dir: dir}
+		spare := &FileTree{Part: m.Part, Dir: dir}
 		if err := spare.load(ctx, false); err != nil {
 			return "", hostError(err)
 		}
@@ -196,19 +202,40 @@ func (s *Store) Spare(ctx context.Context, m *Modules, want wire.Release) (strin
 	return "", nil
 }
 
-// CommitModules gives what is staged a directory in the root, which nothing
+// Committed are the lists of the trees that nothing leads to: a run was cut
+// before its switch.
+func (s *Store) Committed(m *FileTree) ([]tree.Manifest, error) {
+	var all []tree.Manifest
+	for _, dir := range m.others {
+		manifest, err := readFiles(dir)
+		if isMissing(err) {
+			continue
+		}
+		var entries tree.Manifest
+		if err == nil {
+			entries, err = manifest.Entries()
+		}
+		if err != nil {
+			return nil, hostError(err)
+		}
+		all = append(all, entries)
+	}
+	return all, nil
+}
+
+// CommitFiles gives what is staged a directory in the root, which nothing
 // leads to yet, and its path. Staging is gone afterwards.
-func (s *Store) CommitModules(m *Modules, st *Staged) (dir string, err error) {
+func (s *Store) CommitFiles(m *FileTree, st *Staged) (dir string, err error) {
 	defer func() { err = hostError(errors.Join(err, st.Discard())) }()
-	dir = filepath.Join(s.Root, modulesPrefix+st.Release.Tree.SHA256[:16])
+	dir = s.FilesLink(m.Part) + "-" + st.Release.Tree.SHA256[:16]
 	if dir == m.Dir {
 		dir += "-2" // the one in use is to be repaired
 	}
 	if err := errors.Join(os.RemoveAll(dir), makeDir(dir, 0o755), os.Chmod(st.Dir, 0o755)); err != nil {
 		return "", err
 	}
-	if err := os.Rename(st.Dir, filepath.Join(dir, modulesTree)); err != nil {
-		return "", fmt.Errorf("move the staged modules: %w", err)
+	if err := os.Rename(st.Dir, filepath.Join(dir, FilesName)); err != nil {
+		return "", fmt.Errorf("move the staged files: %w", err)
 	}
 	if err := syncAll(s.Root); err != nil {
 		return "", err
@@ -220,26 +247,26 @@ func (s *Store) CommitModules(m *Modules, st *Staged) (dir string, err error) {
 	}}
 	b, err := manifest.encode()
 	if err == nil {
-		err = durable.WriteFile(filepath.Join(dir, modulesManifest), b, 0o644)
+		err = durable.WriteFile(filepath.Join(dir, filesManifest), b, 0o644)
 	}
 	return dir, err
 }
 
-// SwitchModules makes the link lead to dir in one rename; "" takes it away.
-func (s *Store) SwitchModules(dir string) error {
+// SwitchFiles makes the link lead to dir in one rename; "" takes it away.
+func (s *Store) SwitchFiles(part wire.Part, dir string) error {
 	if dir == "" {
-		return hostError(durable.Remove(s.ModulesLink()))
+		return hostError(durable.Remove(s.FilesLink(part)))
 	}
-	return hostError(durable.Symlink(filepath.Base(dir), s.ModulesLink()))
+	return hostError(durable.Symlink(filepath.Base(dir), s.FilesLink(part)))
 }
 
-// SweepModules removes every module cache that the link does not lead to.
-func (s *Store) SweepModules(ctx context.Context) error {
-	dirs, err := filepath.Glob(filepath.Join(s.Root, modulesPrefix+"*"))
+// SweepFiles removes every tree that the link does not lead to.
+func (s *Store) SweepFiles(ctx context.Context, part wire.Part) error {
+	dirs, err := s.fileTrees(part)
 	if err != nil {
 		return err
 	}
-	target, err := os.Readlink(s.ModulesLink())
+	target, err := os.Readlink(s.FilesLink(part))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return hostError(err)
 	}

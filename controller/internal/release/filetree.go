@@ -18,14 +18,14 @@ import (
 	"github.com/gofleet/gofleet/agent/wire"
 )
 
-// maxModuleList bounds the list of a module cache as it travels, so that it
+// maxTreeList bounds the list of a file tree as it travels, so that it
 // fits a message: some 50,000 files.
-const maxModuleList = wire.MaxLine * 5 / 8
+const maxTreeList = wire.MaxLine * 5 / 8
 
-// Modules is a module cache that can travel to hosts. What it holds is what a
+// FileTree is a tree of files, such as a module cache, that can travel to hosts. What it holds is what a
 // list says whose origin the caller has proved; a file that is not is found out
 // while it is read.
-type Modules struct {
+type FileTree struct {
 	name, evidence string
 	sum            wire.Tree
 	tree           tree.Manifest
@@ -35,40 +35,44 @@ type Modules struct {
 	cache          cache
 
 	mu   sync.Mutex
-	made map[string]*modulesForm // by differenceName
+	made map[string]*treeForm // by differenceName
 }
 
-// modulesForm is a difference that several hosts may wait for. One that gives
+// treeForm is a difference that several hosts may wait for. One that gives
 // up while it makes it leaves that to the next.
-type modulesForm struct {
+type treeForm struct {
 	mu       sync.Mutex
 	transfer *Transfer
 }
 
-// ModuleFile is one file of a module cache.
-type ModuleFile struct {
+// TreeFile is one file of a FileTree.
+type TreeFile struct {
 	Path   string // below the directory, clean
 	Size   int64
 	SHA256 string // hex
+	Exec   bool   // it may be executed
 }
 
-// NewModules makes a Modules of the files below dir in files, of which list has
+// NewFileTree makes a FileTree of the files below dir in files, of which list has
 // all. Name and evidence are kept on hosts. cacheDir is where what travels is
 // made, "" being the default. Close must be called.
-func NewModules(files fs.FS, dir string, list []ModuleFile, name, evidence, cacheDir string) (*Modules, error) {
+func NewFileTree(files fs.FS, dir string, list []TreeFile, name, evidence, cacheDir string) (*FileTree, error) {
 	c, err := newCache(cacheDir)
 	if err != nil {
 		return nil, err
 	}
-	m := &Modules{name: name, evidence: evidence, files: files, dir: dir, cache: c, made: map[string]*modulesForm{}}
+	m := &FileTree{name: name, evidence: evidence, files: files, dir: dir, cache: c, made: map[string]*treeForm{}}
 	dirs := map[string]bool{".": true}
 	for _, f := range list {
 		if !fs.ValidPath(f.Path) {
-			return nil, fmt.Errorf("list the modules of %s: %q is no path below it", name, f.Path)
+			return nil, fmt.Errorf("list the files of %s: %q is no path below it", name, f.Path)
 		}
 		e := tree.Entry{Path: f.Path, Mode: 0o644, Size: f.Size}
+		if f.Exec {
+			e.Mode = 0o755
+		}
 		if n, err := hex.Decode(e.SHA256[:], []byte(f.SHA256)); err != nil || n != len(e.SHA256) {
-			return nil, fmt.Errorf("list the modules of %s: %s has no sha256", name, f.Path)
+			return nil, fmt.Errorf("list the files of %s: %s has no sha256", name, f.Path)
 		}
 		m.tree = append(m.tree, e)
 		for d := path.Dir(f.Path); !dirs[d]; d = path.Dir(d) {
@@ -79,13 +83,13 @@ func NewModules(files fs.FS, dir string, list []ModuleFile, name, evidence, cach
 	m.tree.Sort()
 	text := m.tree.Encode()
 	if _, err := tree.Parse(text); err != nil {
-		return nil, fmt.Errorf("list the modules of %s: %w", name, err)
+		return nil, fmt.Errorf("list the files of %s: %w", name, err)
 	}
 	if m.packed, err = tree.Pack(text); err != nil {
 		return nil, err
 	}
-	if len(m.packed) > maxModuleList {
-		return nil, fmt.Errorf("%s has %d module files, more than can be listed to a host", name, len(list))
+	if len(m.packed) > maxTreeList {
+		return nil, fmt.Errorf("%s has %d files, more than can be listed to a host", name, len(list))
 	}
 	m.sum.SHA256 = m.tree.Sum()
 	m.sum.Files, m.sum.Dirs, m.sum.Bytes = m.tree.Count()
@@ -93,22 +97,22 @@ func NewModules(files fs.FS, dir string, list []ModuleFile, name, evidence, cach
 }
 
 // Name is where they are from, for people.
-func (m *Modules) Name() string { return m.name }
+func (m *FileTree) Name() string { return m.name }
 
 // Evidence says why they are believed.
-func (m *Modules) Evidence() string { return m.evidence }
+func (m *FileTree) Evidence() string { return m.evidence }
 
 // Tree describes what is in them.
-func (m *Modules) Tree() wire.Tree { return m.sum }
+func (m *FileTree) Tree() wire.Tree { return m.sum }
 
 // PackedManifest is the list of what is in them, as it travels.
-func (m *Modules) PackedManifest() ([]byte, error) { return m.packed, nil }
+func (m *FileTree) PackedManifest() ([]byte, error) { return m.packed, nil }
 
 // Difference gives the contents of some files, as Archive.Difference does. It
 // is made once for all hosts that lack the same, in a file without a name that
 // goes with this process, and is the same bytes in the next run, so that a
 // broken upload can be resumed.
-func (m *Modules) Difference(ctx context.Context, lacks [][2]int) (*Transfer, error) {
+func (m *FileTree) Difference(ctx context.Context, lacks [][2]int) (*Transfer, error) {
 	files, err := m.tree.Select(lacks)
 	if err != nil {
 		return nil, wire.NewError(wire.KindProtocol, fmt.Errorf("the agent asks for files that %s does not have: %w", m.name, err), "")
@@ -117,7 +121,7 @@ func (m *Modules) Difference(ctx context.Context, lacks [][2]int) (*Transfer, er
 	m.mu.Lock()
 	form := m.made[name]
 	if form == nil {
-		form = &modulesForm{}
+		form = &treeForm{}
 		m.made[name] = form
 	}
 	m.mu.Unlock()
@@ -125,7 +129,7 @@ func (m *Modules) Difference(ctx context.Context, lacks [][2]int) (*Transfer, er
 	defer form.mu.Unlock()
 	if form.transfer == nil {
 		if form.transfer, err = m.make(ctx, files); err != nil {
-			return nil, fmt.Errorf("take %d module files out of %s: %w", len(files), m.name, err)
+			return nil, fmt.Errorf("take %d files out of %s: %w", len(files), m.name, err)
 		}
 	}
 	return &Transfer{form.transfer.Transfer, form.transfer.ReaderAt, nothing{}}, nil
@@ -136,7 +140,7 @@ type nothing struct{}
 
 func (nothing) Close() error { return nil }
 
-func (m *Modules) make(ctx context.Context, files []int) (*Transfer, error) {
+func (m *FileTree) make(ctx context.Context, files []int) (*Transfer, error) {
 	// Most bytes are in zip files, which do not shrink.
 	out, err := newZstdFile(m.cache, zstd.SpeedDefault)
 	if err != nil {
@@ -155,7 +159,7 @@ func (m *Modules) make(ctx context.Context, files []int) (*Transfer, error) {
 }
 
 // copy writes a file, and compares it with the list.
-func (m *Modules) copy(w io.Writer, e *tree.Entry) error {
+func (m *FileTree) copy(w io.Writer, e *tree.Entry) error {
 	f, err := m.files.Open(path.Join(m.dir, e.Path))
 	if err != nil {
 		return err
@@ -173,7 +177,7 @@ func (m *Modules) copy(w io.Writer, e *tree.Entry) error {
 }
 
 // Close gives back what travelled.
-func (m *Modules) Close() error {
+func (m *FileTree) Close() error {
 	var errs []error
 	for _, form := range m.made {
 		if form.transfer != nil {

@@ -49,14 +49,14 @@ func listed(files map[string]string) (tree.Manifest, archive) {
 }
 
 // stageModules brings a cache into staging, and gives the paths that travelled.
-func stageModules(ctx context.Context, t *testing.T, s *Store, files map[string]string) (*Modules, *Staged, []string) {
+func stageModules(ctx context.Context, t *testing.T, s *Store, files map[string]string) (*FileTree, *Staged, []string) {
 	t.Helper()
 	have := inspectModules(t, s, false)
 	want, a := listed(files)
 	if err := s.Make(); err != nil {
 		t.Fatal(err)
 	}
-	g, err := s.GatherModules(ctx, have, want)
+	g, err := s.GatherFiles(ctx, have, want)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,22 +78,22 @@ func stageModules(ctx context.Context, t *testing.T, s *Store, files map[string]
 func applyModules(t *testing.T, s *Store, files map[string]string) []string {
 	t.Helper()
 	have, staged, paths := stageModules(t.Context(), t, s, files)
-	dir, err := s.CommitModules(have, staged)
+	dir, err := s.CommitFiles(have, staged)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.SwitchModules(dir); err != nil {
+	if err := s.SwitchFiles(wire.PartModules, dir); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.SweepModules(t.Context()); err != nil {
+	if err := s.SweepFiles(t.Context(), wire.PartModules); err != nil {
 		t.Fatal(err)
 	}
 	return paths
 }
 
-func inspectModules(t *testing.T, s *Store, deep bool) *Modules {
+func inspectModules(t *testing.T, s *Store, deep bool) *FileTree {
 	t.Helper()
-	m, err := s.InspectModules(t.Context(), deep)
+	m, err := s.InspectFiles(t.Context(), wire.PartModules, deep)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func wantModules(t *testing.T, s *Store, files map[string]string) {
 		t.Errorf("the host has %+v, drift %v, others %v", m.Header, m.Drift, m.others)
 	}
 	for name, content := range files {
-		b, err := os.ReadFile(filepath.Join(s.ModulesLink(), modulesTree, name))
+		b, err := os.ReadFile(filepath.Join(s.FilesLink(wire.PartModules), FilesName, name))
 		if err != nil || string(b) != content {
 			t.Errorf("%s is not what was sent: %v", name, err)
 		}
@@ -125,7 +125,7 @@ func TestModulesSendOnlyWhatIsLacking(t *testing.T) {
 		t.Errorf("to an empty host travelled %q", sent)
 	}
 	wantModules(t, s, one)
-	kept := filepath.Join(s.ModulesLink(), modulesTree, "download/a.example/y/@v/v1.0.0.zip")
+	kept := filepath.Join(s.FilesLink(wire.PartModules), FilesName, "download/a.example/y/@v/v1.0.0.zip")
 	before, err := os.Stat(kept)
 	if err != nil {
 		t.Fatal(err)
@@ -159,7 +159,7 @@ func TestModulesCut(t *testing.T) {
 		if err := s.Sweep(true, rec); err != nil {
 			t.Fatal(err)
 		}
-		g, err := s.GatherModules(t.Context(), inspectModules(t, s, false), want)
+		g, err := s.GatherFiles(t.Context(), inspectModules(t, s, false), want)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -197,7 +197,7 @@ func TestModulesCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Cut again, before the switch: the next run takes what is there.
-	dir, err := s.CommitModules(inspectModules(t, s, false), staged)
+	dir, err := s.CommitFiles(inspectModules(t, s, false), staged)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,10 +208,10 @@ func TestModulesCut(t *testing.T) {
 	if spare, err := s.Spare(t.Context(), m, offer.release); err != nil || spare != dir {
 		t.Errorf("the cache that lies ready is %q, %v; not %q", spare, err, dir)
 	}
-	if err := s.SwitchModules(dir); err != nil {
+	if err := s.SwitchFiles(wire.PartModules, dir); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.SweepModules(t.Context()); err != nil {
+	if err := s.SweepFiles(t.Context(), wire.PartModules); err != nil {
 		t.Fatal(err)
 	}
 	wantModules(t, s, two)
@@ -221,7 +221,9 @@ func TestModulesDrift(t *testing.T) {
 	s := newStore(t)
 	files := cacheOf("a.example/x", "b.example/y")
 	applyModules(t, s, files)
-	in := func(name string) string { return filepath.Join(s.ModulesLink(), modulesTree, "download", name) }
+	in := func(name string) string {
+		return filepath.Join(s.FilesLink(wire.PartModules), FilesName, "download", name)
+	}
 	zip := in("a.example/x/@v/v1.0.0.zip")
 	content := []byte(files["download/a.example/x/@v/v1.0.0.zip"])
 	content[100] ^= 1
@@ -256,7 +258,7 @@ func TestModulesRefused(t *testing.T) {
 	applyModules(t, s, files)
 	bad := cacheOf("a.example/x", "b.example/y")
 	want, a := listed(bad)
-	g, err := s.GatherModules(t.Context(), inspectModules(t, s, false), want)
+	g, err := s.GatherFiles(t.Context(), inspectModules(t, s, false), want)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,10 +276,10 @@ func TestModulesRefused(t *testing.T) {
 		t.Errorf("a whole archive: %v", err)
 	}
 	foreign := newStore(t)
-	if err := os.MkdirAll(foreign.ModulesLink(), 0o755); err != nil {
+	if err := os.MkdirAll(foreign.FilesLink(wire.PartModules), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := foreign.InspectModules(t.Context(), false); kindOf(err) != wire.KindLink {
+	if _, err := foreign.InspectFiles(t.Context(), wire.PartModules, false); kindOf(err) != wire.KindLink {
 		t.Errorf("a directory in its place: %v", err)
 	}
 }
