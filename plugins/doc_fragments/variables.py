@@ -349,6 +349,20 @@ options:
     description:
       - The bundle whose module cache hosts get as their GOPROXY, or a dictionary.
     type: raw
+  gopath:
+    description:
+      - Sources of projects from before modules, for the deploy user's GOPATH.
+    type: dict
+    suboptions:
+      sources:
+        description:
+          - Directory whose content comes to src below the GOPATH.
+        type: path
+        required: true
+      path:
+        description:
+          - The GOPATH, belonging to the deploy user; not set, go in its home.
+        type: path
   site_seed:
     description:
       - "True on the host that hands archives to its site, or that host's name on the others."
