@@ -351,7 +351,7 @@ options:
     type: raw
   gopath:
     description:
-      - Sources of projects from before modules, for the deploy user's GOPATH.
+      - "Sources of projects from before modules, for the deploy user's GOPATH."
     type: dict
     suboptions:
       sources:
