@@ -320,4 +320,3 @@ def _ask_gofleet(path, seen, line, cache):
     if verdict["sha256"] != seen["sha256"]:
         raise known.changed(path)
     return "%s: %s" % (verdict.get("by"), verdict.get("reason"))
-
