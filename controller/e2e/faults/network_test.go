@@ -178,12 +178,13 @@ func TestSeedLost(t *testing.T) {
 	check(t, seed.CutNetwork(t.Context()))
 	o, err := run.Wait()
 	check(t, err)
-	for _, h := range site {
+	for i, h := range site {
 		r := o.Of(h.Name)
 		warned := slices.ContainsFunc(r.Warnings, func(text string) bool {
 			return strings.Contains(text, "the controller sent what seed seed did not")
 		})
-		if r.Status != "changed" || !warned {
+		// On a busy machine the others may not have come to the seed yet.
+		if r.Status != "changed" || i == 0 && !warned {
 			t.Errorf("%s, warnings %q", r, r.Warnings)
 		}
 		wantCurrent(t, h, large)
