@@ -14,6 +14,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"runtime"
 
@@ -47,6 +48,15 @@ func main() {
 	create := flag.String("bundle-create", "", "make the bundle and end (the bench starts itself so)")
 	dir := flag.String("dir", "", "where -serve-simulated writes its inventory")
 	flag.Parse()
+	for _, path := range []*string{&b.archive, &b.from} {
+		if *path == "" {
+			continue
+		}
+		var err error // inventories lie elsewhere, and their paths count from there
+		if *path, err = filepath.Abs(*path); err != nil {
+			log.Fatal(err)
+		}
+	}
 	if *serve > 0 {
 		if err := serveSimulated(*serve, *dir); err != nil {
 			log.Fatal(err)

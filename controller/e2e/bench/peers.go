@@ -68,9 +68,6 @@ func (b *bench) peers() []*peer {
 // prepare writes what the peers read, and warms gofleet's cache: making the
 // zstd form is a cost of once, printed apart.
 func (b *bench) prepare(ctx context.Context) (err error) {
-	if b.archive, err = filepath.Abs(b.archive); err != nil {
-		return err
-	}
 	name := filepath.Base(b.archive)
 	version, ok := strings.CutPrefix(name, "go")
 	if b.version, _, _ = strings.Cut(version, ".linux-"); !ok || b.version == version {
