@@ -1,5 +1,5 @@
-// Package baseline plans what a host is to have beside Go: certificates of
-// inner authorities so far. Each concern is one file with its facts, its check
+// Package baseline plans what a host is to have beside Go, as certificates of
+// inner authorities. Each concern is one file with its facts, its check
 // and its change, and one line in the table below. All are opt-in: what the
 // inventory does not name is not looked at, unless an earlier run set it.
 // Everything that a host cannot do is refused while planning.
@@ -17,27 +17,40 @@ import (
 	"github.com/gofleet/gofleet/agent/wire"
 )
 
+// A Stage is when in a run a part of the baseline is made.
+type Stage int
+
+const (
+	BeforeAccounts Stage = iota // what accounts may need: packages, the clock
+	BeforeGo                    // what Go and its verification may need
+	AfterGo                     // what may only be once Go is there: services, the firewall
+)
+
 // concern is one part of the baseline. Its plan looks at the host and adds the
 // steps that make it what p.want says, and those that take away what an earlier
 // run set and p.want does not name; of a zero Spec that is everything.
 type concern struct {
 	variable string
+	stage    Stage
 	plan     func(ctx context.Context, p *planner) error
 }
 
 // concerns are in the order in which hosts are changed.
 var concerns = []concern{
-	{"ca_certificates", trust},
+	{"ca_certificates", BeforeGo, trust},
 }
 
-// Plan gives the steps that the baseline of s needs, and warnings. The steps
-// update rec in memory, and Plan notes in it what it found right.
+// Plan gives the steps that one stage of the baseline of s needs, and warnings.
+// The steps update rec in memory, and Plan notes in it what it found right.
 //
 // The errors are *wire.Error of the kinds KindNeedsRoot, KindBaseline and
 // KindHost, and name the variable.
-func Plan(ctx context.Context, s *spec.Spec, rec *record.Record) ([]change.Step, []string, error) {
+func Plan(ctx context.Context, stage Stage, s *spec.Spec, rec *record.Record) ([]change.Step, []string, error) {
 	p := &planner{want: s, rec: rec}
 	for _, c := range concerns {
+		if c.stage != stage {
+			continue
+		}
 		if err := c.plan(ctx, p); err != nil {
 			return nil, nil, asWire(fmt.Errorf("gofleet_%s: %w", c.variable, err))
 		}
@@ -45,9 +58,17 @@ func Plan(ctx context.Context, s *spec.Spec, rec *record.Record) ([]change.Step,
 	return p.steps, p.warnings, nil
 }
 
-// PlanRemove gives the steps that take away what Plan's steps set.
-func PlanRemove(ctx context.Context, rec *record.Record) ([]change.Step, []string, error) {
-	return Plan(ctx, &spec.Spec{}, rec)
+// PlanRemove gives the steps that take away what the steps of every stage set,
+// the last stage first.
+func PlanRemove(ctx context.Context, rec *record.Record) (steps []change.Step, warnings []string, err error) {
+	for stage := AfterGo; stage >= BeforeAccounts; stage-- {
+		more, said, err := Plan(ctx, stage, &spec.Spec{}, rec)
+		if err != nil {
+			return nil, nil, err
+		}
+		steps, warnings = append(steps, more...), append(warnings, said...)
+	}
+	return steps, warnings, nil
 }
 
 // Sweep removes temporary files that a run which was cut left where Plan's

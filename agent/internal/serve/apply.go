@@ -24,11 +24,7 @@ func (j *job) apply(ctx context.Context) error {
 		return j.applyToCurrent(ctx)
 	}
 	dir := j.store.Dir(s.GoVersion)
-	accountSteps, err := j.planAccount(ctx)
-	if err != nil {
-		return err
-	}
-	settingSteps, err := j.planSettings(ctx)
+	before, err := j.planHost(ctx)
 	if err != nil {
 		return err
 	}
@@ -37,6 +33,10 @@ func (j *job) apply(ctx context.Context) error {
 		return err
 	}
 	environSteps, err := j.planEnviron(ctx, dir)
+	if err != nil {
+		return err
+	}
+	after, err := j.planBaseline(ctx, baseline.AfterGo)
 	if err != nil {
 		return err
 	}
@@ -54,14 +54,16 @@ func (j *job) apply(ctx context.Context) error {
 	j.noteDrift(ctx)
 	if j.changes.Checking() {
 		// In the order in which they are made.
-		err := j.changes.Run(ctx, accountSteps...)
-		err = errors.Join(err, j.changes.Run(ctx, settingSteps...))
+		for _, p := range before {
+			err = errors.Join(err, j.changes.Run(ctx, p.steps...))
+		}
 		err = errors.Join(err, j.changes.Run(ctx, j.moduleSteps()...))
 		err = errors.Join(err, j.changes.Run(ctx, sourceSteps...))
 		err = errors.Join(err, j.changes.Run(ctx, j.installSteps(nil)...))
 		err = errors.Join(err, j.changes.Run(ctx, switchSteps...))
 		err = errors.Join(err, j.changes.Run(ctx, environSteps...))
 		err = errors.Join(err, j.changes.Run(ctx, j.removeModuleSteps()...))
+		err = errors.Join(err, j.changes.Run(ctx, after...))
 		err = errors.Join(err, j.prune(ctx))
 		if j.task.Action == wire.Apply {
 			err = errors.Join(err, j.judgeProxy(ctx, j.state.Link.Dir), unmet(j.report.Checks))
@@ -82,11 +84,10 @@ func (j *job) apply(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := j.make(ctx, "account", accountSteps); err != nil {
-		return errors.Join(err, staged.Discard())
-	}
-	if err := j.make(ctx, "settings", settingSteps); err != nil {
-		return errors.Join(err, staged.Discard())
+	for _, p := range before {
+		if err := j.make(ctx, p.name, p.steps); err != nil {
+			return errors.Join(err, staged.Discard())
+		}
 	}
 	if err := j.make(ctx, "modules", j.moduleSteps()); err != nil {
 		return errors.Join(err, staged.Discard())
@@ -119,22 +120,23 @@ func (j *job) apply(ctx context.Context) error {
 	if err := j.make(ctx, "modules", j.removeModuleSteps()); err != nil {
 		return err
 	}
+	if err := j.make(ctx, "services", after); err != nil {
+		return err
+	}
 	return j.prune(ctx)
 }
 
 // applyToCurrent is apply where no version is asked for: an audit.
 func (j *job) applyToCurrent(ctx context.Context) error {
 	j.noteDrift(ctx)
-	steps, err := j.planAccount(ctx)
+	before, err := j.planHost(ctx)
 	if err != nil {
 		return err
 	}
-	settings, err := j.planSettings(ctx)
-	if err != nil {
-		return err
-	}
-	if err := j.changes.Run(ctx, append(steps, settings...)...); err != nil {
-		return err
+	for _, p := range before {
+		if err := j.changes.Run(ctx, p.steps...); err != nil {
+			return err
+		}
 	}
 	if err := j.planFiles(ctx); err != nil {
 		return err
@@ -142,16 +144,22 @@ func (j *job) applyToCurrent(ctx context.Context) error {
 	if err := j.changes.Run(ctx, append(j.moduleSteps(), j.removeModuleSteps()...)...); err != nil {
 		return err
 	}
-	if steps, err = j.sourceSteps(ctx); err != nil {
+	steps, err := j.sourceSteps(ctx)
+	if err != nil {
 		return err
 	}
 	if err := j.changes.Run(ctx, steps...); err != nil {
 		return err
 	}
-	if j.state.Link.Dir == "" {
-		return nil
+	if j.state.Link.Dir != "" {
+		if steps, err = j.planEnviron(ctx, j.state.Link.Dir); err != nil {
+			return err
+		}
+		if err := j.changes.Run(ctx, steps...); err != nil {
+			return err
+		}
 	}
-	if steps, err = j.planEnviron(ctx, j.state.Link.Dir); err != nil {
+	if steps, err = j.planBaseline(ctx, baseline.AfterGo); err != nil {
 		return err
 	}
 	return j.changes.Run(ctx, steps...)
@@ -197,18 +205,40 @@ func (j *job) planAccount(ctx context.Context) ([]change.Step, error) {
 	return steps, err
 }
 
-// planSettings plans what the deploy user and the host need to reach modules:
-// the baseline, and credentials. It is there before a new toolchain is proved,
-// whose commands may want it.
-func (j *job) planSettings(ctx context.Context) ([]change.Step, error) {
-	steps, warnings, err := baseline.Plan(ctx, &j.task.Spec, j.record)
+// phase is a part of a run whose steps are made, and recorded, together.
+type phase struct {
+	name  string
+	steps []change.Step
+}
+
+// planHost plans what the host is to have before Go comes: packages and the
+// clock, accounts, and what those need to reach modules. It is there before a
+// new toolchain is proved, whose commands may want it.
+func (j *job) planHost(ctx context.Context) ([]phase, error) {
+	system, err := j.planBaseline(ctx, baseline.BeforeAccounts)
+	if err != nil {
+		return nil, err
+	}
+	accounts, err := j.planAccount(ctx)
+	if err != nil {
+		return nil, err
+	}
+	settings, err := j.planBaseline(ctx, baseline.BeforeGo)
+	if err != nil {
+		return nil, err
+	}
+	credentials, warnings, err := netrc.Plan(ctx, &j.task.Spec, j.record)
 	j.warn(warnings...)
 	if err != nil {
 		return nil, err
 	}
-	more, warnings, err := netrc.Plan(ctx, &j.task.Spec, j.record)
+	return []phase{{"system", system}, {"account", accounts}, {"settings", append(settings, credentials...)}}, nil
+}
+
+func (j *job) planBaseline(ctx context.Context, stage baseline.Stage) ([]change.Step, error) {
+	steps, warnings, err := baseline.Plan(ctx, stage, &j.task.Spec, j.record)
 	j.warn(warnings...)
-	return append(steps, more...), err
+	return steps, err
 }
 
 func (j *job) planEnviron(ctx context.Context, dir string) ([]change.Step, error) {

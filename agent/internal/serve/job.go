@@ -207,10 +207,10 @@ func (j *job) refuseEarly(ctx context.Context) error {
 	if !j.store.User || j.task.Action != wire.Apply {
 		return nil
 	}
-	if _, err := j.planAccount(ctx); err != nil {
+	if _, err := j.planHost(ctx); err != nil {
 		return err
 	}
-	if _, err := j.planSettings(ctx); err != nil {
+	if _, err := j.planBaseline(ctx, baseline.AfterGo); err != nil {
 		return err
 	}
 	_, err := j.planEnviron(ctx, j.store.Dir(j.task.Spec.GoVersion))

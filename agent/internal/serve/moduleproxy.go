@@ -62,7 +62,7 @@ func (j *job) unsettled(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	trust, _, err1 := baseline.Plan(ctx, &j.task.Spec, rec)
+	trust, _, err1 := baseline.Plan(ctx, baseline.BeforeGo, &j.task.Spec, rec)
 	login, _, err2 := netrc.Plan(ctx, &j.task.Spec, rec)
 	return err1 == nil && err2 == nil && len(trust)+len(login) > 0
 }
