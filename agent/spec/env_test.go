@@ -130,3 +130,25 @@ func TestValuesAsWritten(t *testing.T) {
 		}
 	}
 }
+
+func TestEnvironmentFiles(t *testing.T) {
+	in := func(files any, value string) dict {
+		return dict{"gofleet_environment_files": files, "gofleet_environment": dict{"A": value}}
+	}
+	check(t, inventory, []one{
+		{vars: in(list{"systemd", "profile", "environment"}, `two words $HOME ~`)},
+		{vars: in(list{"systemd"}, `"quotes" \ #`)},
+		{vars: in(list{"profile"}, `% " # '`)},
+		{in("profile", "x"), "gofleet_environment_files", "must be a list, not text", "[profile"},
+		{in(list{"profil"}, "x"), "gofleet_environment_files[0]", "must be one of profile, environment, systemd", "did you mean profile?"},
+		{in(list{"systemd", "systemd"}, "x"), "gofleet_environment_files[1]", "names systemd twice", "keep one"},
+		{in(list{}, "x"), "gofleet_environment", "reaches nobody", "[profile]"},
+		{in(list{"environment"}, "a#secret"), "gofleet_environment.A", `has "#", which /etc/environment cannot express`, "drop environment from gofleet_environment_files"},
+		{in(list{"environment"}, `it's`), "gofleet_environment.A", `has "'"`, "another value"},
+		{in(list{"environment"}, strings.Repeat("x", 1000)), "gofleet_environment.A", "too long for /etc/environment", ""},
+		{in(list{"profile", "systemd"}, "100%"), "gofleet_environment.A", "has %", "drop systemd"},
+	})
+	if s := parse(t, in(list{"systemd", "profile"}, "x")); !reflect.DeepEqual(s.EnvironmentFiles, []string{"profile", "systemd"}) {
+		t.Errorf("files %q", s.EnvironmentFiles)
+	}
+}

@@ -63,6 +63,7 @@ func Parse(vars map[string]any, o Options) (*Spec, error) {
 	}
 	p.checkPaths(s)
 	meetCgo(s, given(vars, o.Prefix+"preconditions", "cgo"), given(vars, o.Prefix+"verify", "level"))
+	p.environmentValues(s)
 	p.modulesEnv(s)
 	p.gopathEnv(s)
 	if len(p.errs) > 0 {
@@ -74,11 +75,14 @@ func Parse(vars map[string]any, o Options) (*Spec, error) {
 
 func defaults() *Spec {
 	return &Spec{
-		Archives:      DefaultArchives,
-		Root:          DefaultRoot,
-		Link:          DefaultLink,
-		Keep:          2,
-		Env:           map[string]string{"GOTOOLCHAIN": "local"},
+		Archives: DefaultArchives,
+		Root:     DefaultRoot,
+		Link:     DefaultLink,
+		Keep:     2,
+		Env:      map[string]string{"GOTOOLCHAIN": "local"},
+
+		EnvironmentFiles: []string{EnvironmentProfile},
+
 		Verify:        Verify{Level: VerifyQuick},
 		Preconditions: defaultPreconditions(),
 	}
@@ -114,8 +118,13 @@ var readers = map[string]func(n node, s *Spec){
 			s.Keep = int(v)
 		}
 	},
-	"env":             func(n node, s *Spec) { s.Env = n.goEnv(s.Env) },
-	"environment":     func(n node, s *Spec) { s.Environment = n.environment() },
+	"env":         func(n node, s *Spec) { s.Env = n.goEnv(s.Env) },
+	"environment": func(n node, s *Spec) { s.Environment = n.environment() },
+	"environment_files": func(n node, s *Spec) {
+		if v, ok := n.environmentFiles(); ok {
+			s.EnvironmentFiles = v
+		}
+	},
 	"verify":          func(n node, s *Spec) { n.verify(&s.Verify) },
 	"user":            func(n node, s *Spec) { s.User = n.user() },
 	"preconditions":   func(n node, s *Spec) { n.preconditions(&s.Preconditions) },

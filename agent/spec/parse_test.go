@@ -35,12 +35,13 @@ func parse(t *testing.T, vars dict) *spec.Spec {
 func TestDefaults(t *testing.T) {
 	got := parse(t, dict{"ansible_host": "10.0.0.1", "http_port": int64(80)})
 	want := &spec.Spec{
-		Archives: "../archives",
-		Root:     "/usr/local/lib/gofleet",
-		Link:     "/usr/local/go",
-		Keep:     2,
-		Env:      map[string]string{"GOTOOLCHAIN": "local"},
-		Verify:   spec.Verify{Level: "quick"},
+		Archives:         "../archives",
+		Root:             "/usr/local/lib/gofleet",
+		Link:             "/usr/local/go",
+		Keep:             2,
+		EnvironmentFiles: []string{spec.EnvironmentProfile},
+		Env:              map[string]string{"GOTOOLCHAIN": "local"},
+		Verify:           spec.Verify{Level: "quick"},
 		Preconditions: spec.Preconditions{
 			OS:     []string{"linux"},
 			Arch:   []string{"x86_64", "aarch64"},
@@ -72,6 +73,7 @@ func everything() dict {
 		"gofleet_environment": dict{
 			"LOG_LEVEL": "debug", "GOMAXPROCS": int64(4), "GODEBUG": "madvdontneed=1", "GREETING": "it's\tfine", "NOT_SET": nil,
 		},
+		"gofleet_environment_files": list{"systemd", "profile"},
 		"gofleet_verify": dict{"level": "cgo", "commands": list{
 			dict{"command": list{"go", "test", int64(1)}, "user": "deploy", "chdir": "/srv/app/", "timeout": "5m", "retries": int64(2), "rc": int64(3)},
 			dict{"command": list{"/usr/bin/true"}, "timeout": int64(90)},
@@ -104,14 +106,15 @@ func everything() dict {
 func TestEverything(t *testing.T) {
 	got := parse(t, everything())
 	want := &spec.Spec{
-		GoVersion:   "1.26.8",
-		Archives:    "https://files.inner/go",
-		SHA256:      map[spec.Platform]string{{OS: "linux", Arch: "amd64"}: sum, {OS: "linux", Arch: "arm64"}: sum},
-		Root:        "/opt/go",
-		Link:        "/opt/go/go",
-		Keep:        0,
-		Env:         map[string]string{"GOTOOLCHAIN": "local", "GOPROXY": "off", "CGO_ENABLED": "0", "GOFLAGS": "-mod=vendor -p 2"},
-		Environment: map[string]string{"LOG_LEVEL": "debug", "GOMAXPROCS": "4", "GODEBUG": "madvdontneed=1", "GREETING": "it's\tfine"},
+		GoVersion:        "1.26.8",
+		Archives:         "https://files.inner/go",
+		SHA256:           map[spec.Platform]string{{OS: "linux", Arch: "amd64"}: sum, {OS: "linux", Arch: "arm64"}: sum},
+		Root:             "/opt/go",
+		Link:             "/opt/go/go",
+		Keep:             0,
+		Env:              map[string]string{"GOTOOLCHAIN": "local", "GOPROXY": "off", "CGO_ENABLED": "0", "GOFLAGS": "-mod=vendor -p 2"},
+		Environment:      map[string]string{"LOG_LEVEL": "debug", "GOMAXPROCS": "4", "GODEBUG": "madvdontneed=1", "GREETING": "it's\tfine"},
+		EnvironmentFiles: []string{spec.EnvironmentProfile, spec.EnvironmentSystemd},
 		Verify: spec.Verify{Level: "cgo", Commands: []spec.Command{
 			{Command: []string{"go", "test", "1"}, User: "deploy", Chdir: "/srv/app", Timeout: 5 * time.Minute, Retries: 2, RC: 3},
 			{Command: []string{"/usr/bin/true"}, Timeout: 90 * time.Second},

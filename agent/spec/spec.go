@@ -9,19 +9,22 @@ import "time"
 // Spec is what one host should be. A Spec made by Parse is valid; it also
 // travels to the agent as JSON.
 type Spec struct {
-	GoVersion     string              `json:"go_version,omitempty"`  // "1.26.8", without "go"; empty where the command needs none
-	Archives      string              `json:"archives,omitempty"`    // directory, URL or bundle, as written; the controller resolves it
-	TrustedKeys   []string            `json:"-"`                     // whose bundles are taken: minisign public keys, paths of files with one, or "any"
-	SHA256        map[Platform]string `json:"sha256,omitempty"`      // pins, lower-case hex
-	Root          string              `json:"root"`                  // absolute
-	Link          string              `json:"link"`                  // absolute
-	Keep          int                 `json:"keep"`                  // older toolchains kept for rollback
-	Env           map[string]string   `json:"env,omitempty"`         // variables of the go command, for go.env
-	Environment   map[string]string   `json:"environment,omitempty"` // other variables, for login shells
-	Verify        Verify              `json:"verify"`
-	User          *User               `json:"user,omitempty"`
-	Preconditions Preconditions       `json:"preconditions"`
-	SLO           *SLO                `json:"slo,omitempty"`
+	GoVersion   string              `json:"go_version,omitempty"`  // "1.26.8", without "go"; empty where the command needs none
+	Archives    string              `json:"archives,omitempty"`    // directory, URL or bundle, as written; the controller resolves it
+	TrustedKeys []string            `json:"-"`                     // whose bundles are taken: minisign public keys, paths of files with one, or "any"
+	SHA256      map[Platform]string `json:"sha256,omitempty"`      // pins, lower-case hex
+	Root        string              `json:"root"`                  // absolute
+	Link        string              `json:"link"`                  // absolute
+	Keep        int                 `json:"keep"`                  // older toolchains kept for rollback
+	Env         map[string]string   `json:"env,omitempty"`         // variables of the go command, for go.env
+	Environment map[string]string   `json:"environment,omitempty"` // other variables, for sessions and services
+	// EnvironmentFiles are where Environment is written, in the order of the
+	// constants: EnvironmentProfile and so on.
+	EnvironmentFiles []string      `json:"environment_files,omitempty"`
+	Verify           Verify        `json:"verify"`
+	User             *User         `json:"user,omitempty"`
+	Preconditions    Preconditions `json:"preconditions"`
+	SLO              *SLO          `json:"slo,omitempty"`
 	// CACertificates are PEM texts or paths of files with some, as written; what
 	// travels is one certificate each, in canonical PEM.
 	CACertificates []string     `json:"ca_certificates,omitempty"`

@@ -33,7 +33,8 @@ func Variables() []Variable {
 		{Name: "link", Type: "path", Default: DefaultLink, Help: "the link to the current toolchain"},
 		{Name: "keep", Type: "int", Default: int64(2), Help: "older toolchains kept for rollback, 0 to 100"},
 		{Name: "env", Type: "dict", Default: map[string]any{"GOTOOLCHAIN": "local"}, Help: "variables of the go command, written to go.env"},
-		{Name: "environment", Type: "dict", Default: map[string]any{}, Help: "other variables, for login shells"},
+		{Name: "environment", Type: "dict", Default: map[string]any{}, Help: "other variables, for sessions and services"},
+		{Name: "environment_files", Type: "list", Elements: "str", Default: []any{EnvironmentProfile}, Help: "where those are written: profile, environment, systemd"},
 		{Name: "verify", Type: "dict", Help: "how a toolchain is proved before it becomes current", Fields: []Variable{
 			{Name: "level", Type: "str", Default: VerifyQuick, Choices: []string{VerifyQuick, VerifyBuild, VerifyCgo}, Help: "each level includes those before it"},
 			{Name: "commands", Type: "list", Elements: "dict", Default: []any{}, Help: "further commands that must succeed", Fields: []Variable{

@@ -55,9 +55,15 @@ options:
     default: {"GOTOOLCHAIN":"local"}
   environment:
     description:
-      - Other variables, for login shells.
+      - Other variables, for sessions and services.
     type: dict
     default: {}
+  environment_files:
+    description:
+      - "Where those are written: profile, environment, systemd."
+    type: list
+    elements: str
+    default: ["profile"]
   verify:
     description:
       - How a toolchain is proved before it becomes current.

@@ -68,7 +68,8 @@ func Sweep(root string) error {
 	if os.Geteuid() != 0 {
 		return durable.Sweep(filepath.Join(root, "bin"))
 	}
-	return errors.Join(durable.Sweep(systemBin), durable.Sweep(filepath.Dir(profilePath)))
+	return errors.Join(durable.Sweep(systemBin), durable.Sweep(filepath.Dir(profilePath)),
+		durable.Sweep(filepath.Dir(pamPath)), durable.Sweep(filepath.Dir(systemdPath)))
 }
 
 type planner struct {
@@ -103,6 +104,9 @@ func (p *planner) plan(ctx context.Context, s *spec.Spec, target string) error {
 		if err := p.profile(s); err != nil {
 			return err
 		}
+		if err := p.places(s); err != nil {
+			return err
+		}
 	} else {
 		bin = filepath.Join(s.Root, "bin")
 		if s.Link == bin {
@@ -122,6 +126,9 @@ func (p *planner) planRemove(ctx context.Context) error {
 		return err
 	}
 	if err := p.leaveUserEnv(ctx, ""); err != nil {
+		return err
+	}
+	if err := p.places(&spec.Spec{}); err != nil {
 		return err
 	}
 	for _, path := range slices.Sorted(maps.Keys(p.rec.Files)) {
@@ -149,7 +156,7 @@ func (p *planner) planRemove(ctx context.Context) error {
 func check(s *spec.Spec) error {
 	if os.Geteuid() != 0 && len(s.Environment) > 0 {
 		return wire.NewError(wire.KindNeedsRoot,
-			fmt.Errorf("gofleet_environment needs root: it is written to %s", profilePath), "run with -b, or drop gofleet_environment")
+			fmt.Errorf("gofleet_environment needs root: it is written to files of the system, such as %s", profilePath), "run with -b, or drop gofleet_environment")
 	}
 	if strings.ContainsAny(s.Link, ":\n\x00") {
 		return refused(fmt.Errorf("gofleet_link %q cannot stand in PATH", s.Link), "choose a path without colons")
@@ -161,6 +168,13 @@ func check(s *spec.Spec) error {
 			}
 			if strings.ContainsAny(value, "\n\r\x00") {
 				return refused(fmt.Errorf("%s: the value of %s has more than one line", option, name), "write it in one line")
+			}
+		}
+	}
+	for _, place := range s.EnvironmentFiles {
+		for name, value := range s.Environment {
+			if why := spec.Unwritable(place, name, value); why != "" {
+				return refused(fmt.Errorf("gofleet_environment: the value of %s %s", name, why), "write another value")
 			}
 		}
 	}

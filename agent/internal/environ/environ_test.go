@@ -38,7 +38,8 @@ func newRecord(t *testing.T) *record.Record {
 }
 
 func newSpec() *spec.Spec {
-	return &spec.Spec{GoVersion: "1.26.8", Root: root, Link: link, Env: map[string]string{"GOTOOLCHAIN": "local"}}
+	return &spec.Spec{GoVersion: "1.26.8", Root: root, Link: link, Env: map[string]string{"GOTOOLCHAIN": "local"},
+		EnvironmentFiles: []string{spec.EnvironmentProfile}}
 }
 
 // install puts what this package needs of a toolchain at dir.

@@ -13,9 +13,13 @@ import (
 )
 
 func (p *planner) profile(s *spec.Spec) error {
+	var env map[string]string
+	if slices.Contains(s.EnvironmentFiles, spec.EnvironmentProfile) {
+		env = s.Environment
+	}
 	steps, err := hostfile.Managed{
 		Path:    profilePath,
-		Content: []byte(profileText(filepath.Join(s.Link, "bin"), s.Environment)),
+		Content: []byte(profileText(filepath.Join(s.Link, "bin"), env)),
 		Mode:    0o644,
 		Kind:    wire.KindEnvironment,
 		Show:    mask,

@@ -34,6 +34,9 @@ type Record struct {
 	Shipped map[string]string   `json:"shipped,omitempty"`  // path of a go.env to the text that its archive shipped
 	UserEnv map[string]*UserEnv `json:"user_env,omitempty"` // path of a user's go/env to what gofleet set there
 
+	// Reload: systemd has yet to read what was written for it.
+	Reload bool `json:"reload,omitempty"`
+
 	// Netrc has, by user, the lines that gofleet has set in ~/.netrc; "" is who
 	// runs the agent. With any, the record is for its owner only.
 	Netrc map[string][]NetrcLine `json:"netrc,omitempty"`
@@ -151,7 +154,7 @@ func (r *Record) Encode() ([]byte, error) {
 // Save writes the record durably under root, whose manifests directory must
 // exist. An empty record is no file.
 func (r *Record) Save(root string) error {
-	if len(r.Files)+len(r.Kept)+len(r.Shipped)+len(r.UserEnv)+len(r.DoingEnv)+len(r.Netrc)+len(r.Gopath) == 0 && r.User == nil && r.Doing == nil {
+	if len(r.Files)+len(r.Kept)+len(r.Shipped)+len(r.UserEnv)+len(r.DoingEnv)+len(r.Netrc)+len(r.Gopath) == 0 && !r.Reload && r.User == nil && r.Doing == nil {
 		return durable.Remove(Path(root))
 	}
 	b, err := r.Encode()
