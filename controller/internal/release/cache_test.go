@@ -267,6 +267,34 @@ func TestADamagedZstdFormIsMadeAnew(t *testing.T) {
 	}
 }
 
+// An older gofleet compressed otherwise: its form would travel to every host
+// for as long as the cache lives.
+func TestAZstdFormOfOtherSettingsIsMadeAnew(t *testing.T) {
+	k := newKnown(t)
+	a, err := k.open(true)
+	must(t, err)
+	path := filepath.Join(k.cache, "archives", a.SHA256(), "zstd.json")
+	var form zstdForm
+	must(t, readSealed(path, &form))
+	for _, maker := range []string{"", "default, 1 MiB"} {
+		form.Maker = maker
+		must(t, writeSealed(path, form))
+		b, err := k.open(false)
+		must(t, err)
+		if b.HasTransfer(wire.Zstd) {
+			t.Errorf("a form made as %q is offered", maker)
+		}
+		x, err := b.Transfer(t.Context(), wire.Zstd, nil)
+		must(t, err)
+		contentOf(t, x)
+	}
+	b, err := k.open(false)
+	must(t, err)
+	if !b.HasTransfer(wire.Zstd) {
+		t.Error("the form that was made anew was not kept")
+	}
+}
+
 func TestAChangedArchiveIsNotRecompressed(t *testing.T) {
 	k := newKnown(t)
 	a, err := k.open(false)

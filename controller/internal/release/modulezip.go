@@ -99,7 +99,7 @@ func (a *Archive) makeModuleZip(ctx context.Context) error {
 		return err
 	}
 	stamp.Path = path
-	form := zstdForm{wire.Transfer{SHA256: hex.EncodeToString(sum.Sum(nil)), Size: size}, stamp}
+	form := zstdForm{Transfer: wire.Transfer{SHA256: hex.EncodeToString(sum.Sum(nil)), Size: size}, Stamp: stamp}
 	return writeSealed(path+".json", form)
 }
 

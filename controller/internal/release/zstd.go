@@ -20,6 +20,10 @@ const (
 	zstdWindow = 8 << 20
 )
 
+// zstdMaker names the settings above. What an earlier gofleet made with others
+// is made anew: it may be a sixth larger, and travels to every host.
+var zstdMaker = fmt.Sprintf("%v, %d MiB", zstdLevel, zstdWindow>>20)
+
 // zstdName is the zstd form's in the cache.
 const zstdName = "zstd"
 
@@ -27,6 +31,7 @@ const zstdName = "zstd"
 type zstdForm struct {
 	Transfer wire.Transfer `json:"transfer"`
 	Stamp    Stamp         `json:"stamp"`
+	Maker    string        `json:"maker,omitempty"` // zstdMaker of the gofleet that made it
 }
 
 // openZstd takes the zstd form of an archive from the cache.
@@ -39,6 +44,9 @@ func openForm(c cache, archive, name string) (*Transfer, error) {
 	var form zstdForm
 	if err := readSealed(path+".json", &form); err != nil {
 		return nil, err
+	}
+	if form.Transfer.Encoding == wire.Zstd && form.Maker != zstdMaker {
+		return nil, fmt.Errorf("%s was made by another gofleet", path)
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -134,7 +142,7 @@ func (z *zstdFile) publishAs(c cache, archive, name string, t wire.Transfer) (*T
 		return nil, err
 	}
 	t.ChunkSize = chunkSize
-	form := zstdForm{Transfer: t}
+	form := zstdForm{Transfer: t, Maker: zstdMaker}
 	form.Transfer.SHA256, form.Transfer.Chunks, form.Transfer.Size = z.sums.end()
 	if form.Stamp, err = StampOf(z.file); err != nil { // renaming has changed its ctime
 		return nil, err
