@@ -62,6 +62,7 @@ func Parse(vars map[string]any, o Options) (*Spec, error) {
 		version.fail(`set it, like "1.26.8"`, "is required")
 	}
 	p.checkPaths(s)
+	p.checkUsers(s)
 	meetCgo(s, given(vars, o.Prefix+"preconditions", "cgo"), given(vars, o.Prefix+"verify", "level"))
 	p.environmentValues(s)
 	p.modulesEnv(s)
@@ -127,6 +128,7 @@ var readers = map[string]func(n node, s *Spec){
 	},
 	"verify":          func(n node, s *Spec) { n.verify(&s.Verify) },
 	"user":            func(n node, s *Spec) { s.User = n.user() },
+	"users":           func(n node, s *Spec) { s.Users = n.users() },
 	"preconditions":   func(n node, s *Spec) { n.preconditions(&s.Preconditions) },
 	"slo":             func(n node, s *Spec) { s.SLO = n.slo() },
 	"ca_certificates": func(n node, s *Spec) { s.CACertificates = n.caCertificates() },
@@ -139,7 +141,7 @@ var readers = map[string]func(n node, s *Spec){
 // reserved are the names of later parts.
 var reserved = []string{
 	"time",
-	"packages", "users", "services", "firewall", "policy",
+	"packages", "services", "firewall", "policy",
 }
 
 // unknown reports a variable that has no reader.

@@ -75,6 +75,11 @@ func (n node) place() (string, bool) {
 	return p, true
 }
 
+// inSystemTree reports whether p lies where only the system has files.
+func inSystemTree(p string) bool {
+	return slices.ContainsFunc(offLimits, func(dir string) bool { return within(p, dir) })
+}
+
 func pathRune(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+@=,", r)
 }

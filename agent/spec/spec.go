@@ -22,7 +22,8 @@ type Spec struct {
 	// constants: EnvironmentProfile and so on.
 	EnvironmentFiles []string      `json:"environment_files,omitempty"`
 	Verify           Verify        `json:"verify"`
-	User             *User         `json:"user,omitempty"`
+	User             *User         `json:"user,omitempty"`  // the deploy user
+	Users            []User        `json:"users,omitempty"` // accounts beside it
 	Preconditions    Preconditions `json:"preconditions"`
 	SLO              *SLO          `json:"slo,omitempty"`
 	// CACertificates are PEM texts or paths of files with some, as written; what
@@ -58,13 +59,26 @@ type Command struct {
 	RC      int           `json:"rc,omitempty"`      // the exit code that counts as good
 }
 
-// User is the deploy user.
+// User is an account that a host has: the deploy user, or one of gofleet_users.
 type User struct {
 	Name           string   `json:"name"`
+	UID            uint32   `json:"uid,omitempty"`   // 0: whichever the host gives
+	GID            uint32   `json:"gid,omitempty"`   // of the primary group; 0: any
+	Group          string   `json:"group,omitempty"` // the primary group; "": whichever the host gives
+	Home           string   `json:"home,omitempty"`  // absolute; "": where the host has homes
 	Shell          string   `json:"shell,omitempty"`
 	Groups         []string `json:"groups,omitempty"`
 	AuthorizedKeys []string `json:"authorized_keys,omitempty"` // each one line, parsed
+	Exclusive      bool     `json:"exclusive,omitempty"`       // authorized_keys has these keys and no others
 	Sudo           []string `json:"sudo,omitempty"`            // absolute commands allowed without a password; empty means none
+}
+
+// Accounts are all users that the host is to have: the deploy user first.
+func (s *Spec) Accounts() []User {
+	if s.User == nil {
+		return s.Users
+	}
+	return append([]User{*s.User}, s.Users...)
 }
 
 // Preconditions are the requirements on a host. A nil pointer or slice, an

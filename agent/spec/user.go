@@ -6,10 +6,40 @@ import (
 	"strings"
 )
 
-// user reads gofleet_user, which is not null.
+// maxID bounds uids and gids: what every tool on a host can read.
+const maxID = 1<<31 - 1
+
+var userKeys = []string{"name", "uid", "gid", "group", "home", "shell", "groups", "authorized_keys", "exclusive", "sudo"}
+
+// users reads gofleet_users. An entry that is wrong keeps its place.
+func (n node) users() []User {
+	const example = "write a list, like [{name: app, uid: 1500, authorized_keys: [ssh-ed25519 AAAA…]}]"
+	items, ok := n.v.([]any)
+	if !ok {
+		n.fail(example, "must be a list, not %s", kind(n.v))
+		return nil
+	}
+	if len(items) == 0 {
+		return nil
+	}
+	out := make([]User, len(items))
+	for i, item := range items {
+		if u := n.child(itoa(i), item).user(); u != nil {
+			out[i] = *u
+		}
+	}
+	return out
+}
+
+// user reads gofleet_user or an entry of gofleet_users, which is not null.
 func (n node) user() *User {
 	const example = "write it like {name: deploy, authorized_keys: [ssh-ed25519 AAAA…]}"
-	m, ok := n.dict([]string{"name", "shell", "groups", "authorized_keys", "sudo"}, example)
+	if m, ok := n.v.(map[string]any); ok && m["state"] != nil {
+		n.child("state", nil).fail("drop the entry: keys, groups and the sudo rule that gofleet gave go then, and the account stays",
+			"there is no state of an account")
+		return nil
+	}
+	m, ok := n.dict(userKeys, example)
 	if !ok {
 		return nil
 	}
@@ -19,9 +49,12 @@ func (n node) user() *User {
 	} else if name, ok := c.accountName("user"); ok {
 		u.Name = name
 		if name == "root" {
-			c.fail("name an ordinary account, like deploy", "root cannot be the deploy user")
+			c.fail("name an ordinary account, like deploy", "root is not an account that gofleet keeps")
 		}
 	}
+	u.UID, u.GID = m["uid"].id(), m["gid"].id()
+	set(m["group"], &u.Group, func(n node) (string, bool) { return n.accountName("group") })
+	set(m["home"], &u.Home, node.home)
 	if c, ok := m["shell"]; ok && c.v != nil {
 		if shell, ok := c.absolute(); ok {
 			if strings.IndexFunc(shell, func(r rune) bool { return !pathRune(r) }) >= 0 || shell == "/" {
@@ -33,8 +66,14 @@ func (n node) user() *User {
 	if c, ok := m["groups"]; ok && c.v != nil {
 		u.Groups = c.groups()
 	}
-	if c, ok := m["authorized_keys"]; ok && c.v != nil {
-		u.AuthorizedKeys = c.authorizedKeys()
+	keys, hasKeys := m["authorized_keys"]
+	if hasKeys = hasKeys && keys.v != nil; hasKeys {
+		u.AuthorizedKeys = keys.authorizedKeys()
+	}
+	if c := m["exclusive"]; c.v != nil {
+		if u.Exclusive = c.boolean(); u.Exclusive && !hasKeys {
+			c.fail("write authorized_keys: [] if no key is to log in to it", "would take every key away: there are no authorized_keys")
+		}
 	}
 	if c, ok := m["sudo"]; ok && c.v != nil {
 		u.Sudo = c.sudo()
@@ -43,6 +82,80 @@ func (n node) user() *User {
 		}
 	}
 	return u
+}
+
+// id reads a uid or gid; 0 is none, or not a valid one.
+func (n node) id() uint32 {
+	if n.v == nil {
+		return 0
+	}
+	i, ok := n.integer(0, maxID)
+	if ok && i == 0 {
+		n.fail("name an ordinary account", "is 0, which is root")
+	}
+	return uint32(i)
+}
+
+// home reads a home directory: one that useradd takes, and no directory of the
+// system's.
+func (n node) home() (string, bool) {
+	const example = "write a directory of the account's own, like /srv/app"
+	p, ok := n.absolute()
+	switch {
+	case !ok:
+		return "", false
+	case strings.ContainsFunc(p, func(r rune) bool { return !pathRune(r) }):
+		n.fail("use letters, digits and . _ - + @ = , only", "%s cannot be a home", quote(p))
+	case slices.Contains(systemDirs, p) || inSystemTree(p):
+		n.fail(example, "%s is a directory of the system's", quote(p))
+	default:
+		return p, true
+	}
+	return "", false
+}
+
+// checkUsers reports users that cannot be beside each other on a host.
+func (p *parser) checkUsers(s *Spec) {
+	type place struct {
+		node
+		name string // as an error calls it
+	}
+	users := node{p: p, path: []string{p.o.Prefix + "users"}}
+	names, ids, rules := map[string]string{}, map[uint32]string{}, map[string]string{}
+	for i, u := range s.Accounts() {
+		at := place{node{p: p, path: []string{p.o.Prefix + "user"}}, p.o.Prefix + "user"}
+		if s.User != nil {
+			i--
+		}
+		if i >= 0 {
+			at = place{users.child(itoa(i), nil), "the one in " + p.o.Prefix + "users[" + itoa(i) + "]"}
+		}
+		if u.Name == "" {
+			continue
+		}
+		rule := SudoRule(u.Name)
+		switch {
+		case names[u.Name] != "":
+			at.child("name", nil).fail("keep one of the two", "is the same account as %s", names[u.Name])
+		case u.UID != 0 && ids[u.UID] != "":
+			at.child("uid", nil).fail("give each account a uid of its own", "is the uid of %s", ids[u.UID])
+		case len(u.Sudo) > 0 && rules[rule] != "":
+			at.child("sudo", nil).fail("rename one of the accounts", "the sudo rules of %s and %s would be one file, %s", rules[rule], u.Name, rule)
+		}
+		names[u.Name] = at.name
+		if u.UID != 0 {
+			ids[u.UID] = at.name
+		}
+		if len(u.Sudo) > 0 {
+			rules[rule] = u.Name
+		}
+	}
+}
+
+// SudoRule is the name of the file that has a user's sudo rule. sudo ignores
+// files whose name has a dot or ends in a tilde.
+func SudoRule(user string) string {
+	return "gofleet-" + strings.NewReplacer(".", "_", "~", "_").Replace(user)
 }
 
 // accountName reads the name of a user or group: what useradd accepts, and

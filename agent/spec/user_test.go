@@ -123,7 +123,7 @@ func TestUser(t *testing.T) {
 		{vars: user("sudo", list{})},
 		{v("user", "deploy"), "gofleet_user", "must be a dictionary, not text", "{name: deploy"},
 		{v("user", dict{}), "gofleet_user", "has no name", "{name: deploy"},
-		{v("user", dict{"name": "root"}), "gofleet_user.name", "root cannot be the deploy user", "ordinary"},
+		{v("user", dict{"name": "root"}), "gofleet_user.name", "root is not an account that gofleet keeps", "ordinary"},
 		{v("user", dict{"name": int64(1000)}), "gofleet_user.name", "must be the name of a user, not a number", "quote"},
 		{v("user", dict{"name": "DEPLOY", "sudo": list{"/bin/id"}}), "gofleet_user.name", "for an alias", "lower-case"},
 		{vars: v("user", dict{"name": "DEPLOY"})},
@@ -134,12 +134,62 @@ func TestUser(t *testing.T) {
 		{user("groups", list{"a,b"}), "gofleet_user.groups[0]", `"a,b" cannot be the name of a group`, ""},
 		{user("groups", list{"a", int64(4)}), "gofleet_user.groups[1]", "must be the name of a group", "quote"},
 		{user("authorized_keys", ed25519Key), "gofleet_user.authorized_keys", "must be a list, not text", "[ssh-ed25519"},
+		{user("uid", int64(0)), "gofleet_user.uid", "is 0, which is root", "ordinary"},
+		{user("uid", int64(-1)), "gofleet_user.uid", "it must be from 0 to", ""},
+		{user("gid", "4500"), "gofleet_user.gid", "must be a whole number", ""},
+		{user("home", "/usr/bin/deploy"), "gofleet_user.home", "is a directory of the system's", "/srv/app"},
+		{user("home", "/home"), "gofleet_user.home", "is a directory of the system's", "/srv/app"},
+		{user("home", "/srv/a:b"), "gofleet_user.home", "cannot be a home", "letters"},
+		{user("home", "deploy"), "gofleet_user.home", "is not an absolute path", ""},
+		{user("exclusive", true), "gofleet_user.exclusive", "would take every key away", "authorized_keys: []"},
+		{user("exclusive", "yes"), "gofleet_user.exclusive", "must be true or false", ""},
+		{user("state", "absent"), "gofleet_user.state", "there is no state of an account", "drop the entry"},
 		{user("authorized_keys", list{int64(1)}), "gofleet_user.authorized_keys[0]", "must be a public key", ""},
 	}
 	for _, bad := range []string{"", "-x", "1x", ".x", "a b", "a:b", "a/b", "a$", "é", "a\nb", "../x", strings.Repeat("x", 33)} {
 		tests = append(tests, one{v("user", dict{"name": bad}), "gofleet_user.name", "cannot be the name of a user", "begin with a letter"})
 	}
 	check(t, inventory, tests)
+}
+
+func TestUsers(t *testing.T) {
+	s := parse(t, dict{
+		"gofleet_user": dict{"name": "deploy"},
+		"gofleet_users": list{
+			dict{"name": "app", "uid": int64(1500), "gid": int64(1500), "home": "/srv/app/", "authorized_keys": list{ed25519Key}, "exclusive": true},
+			dict{"name": "ci", "group": "docker", "shell": "/bin/sh", "groups": list{"games"}, "sudo": list{"/usr/bin/id"}},
+		},
+	})
+	want := []spec.User{
+		{Name: "deploy", Shell: spec.DefaultShell},
+		{Name: "app", UID: 1500, GID: 1500, Home: "/srv/app", Shell: spec.DefaultShell, AuthorizedKeys: []string{ed25519Key}, Exclusive: true},
+		{Name: "ci", Group: "docker", Shell: "/bin/sh", Groups: []string{"games"}, Sudo: []string{"/usr/bin/id"}},
+	}
+	if got := s.Accounts(); !reflect.DeepEqual(got, want) {
+		t.Errorf("accounts are\n%+v\nwant\n%+v", got, want)
+	}
+	named := func(name string, more ...any) dict {
+		d := dict{"name": name}
+		for i := 0; i < len(more); i += 2 {
+			d[more[i].(string)] = more[i+1]
+		}
+		return d
+	}
+	both := func(a, b dict) dict { return v("users", list{a, b}) }
+	sudo := list{"/usr/bin/id"}
+	check(t, inventory, []one{
+		{vars: v("users", list{})},
+		{vars: both(named("a"), named("b", "exclusive", true, "authorized_keys", list{}))},
+		{v("users", dict{"name": "app"}), "gofleet_users", "must be a list, not a dictionary", "[{name: app"},
+		{v("users", list{nil}), "gofleet_users[0]", "must be a dictionary, not null", "{name: deploy"},
+		{both(named("a"), named("root")), "gofleet_users[1].name", "root is not an account", "ordinary"},
+		{both(named("a"), named("b", "keys", list{})), "gofleet_users[1].keys", "unknown key", ""},
+		{both(named("a"), named("a")), "gofleet_users[1].name", "is the same account as the one in gofleet_users[0]", "keep one"},
+		{both(named("a", "uid", int64(7)), named("b", "uid", int64(7))), "gofleet_users[1].uid", "is the uid of the one in gofleet_users[0]", "of its own"},
+		{both(named("a.b", "sudo", sudo), named("a_b", "sudo", sudo)), "gofleet_users[1].sudo", "would be one file, gofleet-a_b", "rename"},
+		{vars: both(named("a.b", "sudo", sudo), named("a_b"))},
+		{dict{"gofleet_user": named("a"), "gofleet_users": list{named("b"), named("a")}}, "gofleet_users[1].name", "is the same account as gofleet_user", "keep one"},
+	})
 }
 
 func TestSudo(t *testing.T) {

@@ -24,6 +24,18 @@ func Variables() []Variable {
 			{Name: "recommended", Type: typ, Format: format, Default: recommended, Help: "less warns"},
 		}
 	}
+	account := []Variable{
+		{Name: "name", Type: "str", Required: true, Help: "the account, which is not root"},
+		{Name: "uid", Type: "int", Help: "its number; not set, whichever the host gives"},
+		{Name: "gid", Type: "int", Help: "number of its primary group, which is made with the account if it bears its name"},
+		{Name: "group", Type: "str", Help: "its primary group; not set, whichever the host gives"},
+		{Name: "home", Type: "path", Help: "its home; not set, where the host has homes"},
+		{Name: "shell", Type: "path", Default: DefaultShell, Help: "login shell of a new account"},
+		{Name: "groups", Type: "list", Elements: "str", Default: []any{}, Help: "further groups"},
+		{Name: "authorized_keys", Type: "list", Elements: "str", Default: []any{}, Help: "public keys, each one line"},
+		{Name: "exclusive", Type: "bool", Default: false, Help: "authorized_keys has these keys and no others"},
+		{Name: "sudo", Type: "raw", Default: "none", Help: "none, or the commands allowed without a password"},
+	}
 	return []Variable{
 		{Name: "go_version", Type: "str", Format: "version", Required: true, Help: "the Go release to install, in quotes"},
 		{Name: "archives", Type: "path", Default: DefaultArchives, Help: "directory, http(s) URL on the inner network, or bundle"},
@@ -46,13 +58,8 @@ func Variables() []Variable {
 				{Name: "rc", Type: "int", Default: int64(0), Help: "the exit code that counts as good"},
 			}},
 		}},
-		{Name: "user", Type: "dict", Help: "the deploy user; null makes none", Fields: []Variable{
-			{Name: "name", Type: "str", Required: true, Help: "the account, which is not root"},
-			{Name: "shell", Type: "path", Default: DefaultShell, Help: "login shell of a new account"},
-			{Name: "groups", Type: "list", Elements: "str", Default: []any{}, Help: "further groups"},
-			{Name: "authorized_keys", Type: "list", Elements: "str", Default: []any{}, Help: "public keys, each one line"},
-			{Name: "sudo", Type: "raw", Default: "none", Help: "none, or the commands allowed without a password"},
-		}},
+		{Name: "user", Type: "dict", Help: "the deploy user; null makes none", Fields: account},
+		{Name: "users", Type: "list", Elements: "dict", Default: []any{}, Help: "accounts beside the deploy user", Fields: account},
 		{Name: "preconditions", Type: "dict", Help: "what a host must be; null switches one off", Fields: []Variable{
 			{Name: "os", Type: "list", Elements: "str", Default: []any{"linux"}, Help: "operating systems"},
 			{Name: "arch", Type: "list", Elements: "str", Default: []any{"x86_64", "aarch64"}, Help: "machines, as uname -m or Go archives name them"},

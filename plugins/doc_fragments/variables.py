@@ -121,6 +121,22 @@ options:
           - The account, which is not root.
         type: str
         required: true
+      uid:
+        description:
+          - Its number; not set, whichever the host gives.
+        type: int
+      gid:
+        description:
+          - Number of its primary group, which is made with the account if it bears its name.
+        type: int
+      group:
+        description:
+          - Its primary group; not set, whichever the host gives.
+        type: str
+      home:
+        description:
+          - Its home; not set, where the host has homes.
+        type: path
       shell:
         description:
           - Login shell of a new account.
@@ -138,6 +154,66 @@ options:
         type: list
         elements: str
         default: []
+      exclusive:
+        description:
+          - Authorized_keys has these keys and no others.
+        type: bool
+        default: false
+      sudo:
+        description:
+          - None, or the commands allowed without a password.
+        type: raw
+        default: none
+  users:
+    description:
+      - Accounts beside the deploy user.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description:
+          - The account, which is not root.
+        type: str
+        required: true
+      uid:
+        description:
+          - Its number; not set, whichever the host gives.
+        type: int
+      gid:
+        description:
+          - Number of its primary group, which is made with the account if it bears its name.
+        type: int
+      group:
+        description:
+          - Its primary group; not set, whichever the host gives.
+        type: str
+      home:
+        description:
+          - Its home; not set, where the host has homes.
+        type: path
+      shell:
+        description:
+          - Login shell of a new account.
+        type: path
+        default: /bin/bash
+      groups:
+        description:
+          - Further groups.
+        type: list
+        elements: str
+        default: []
+      authorized_keys:
+        description:
+          - Public keys, each one line.
+        type: list
+        elements: str
+        default: []
+      exclusive:
+        description:
+          - Authorized_keys has these keys and no others.
+        type: bool
+        default: false
       sudo:
         description:
           - None, or the commands allowed without a password.

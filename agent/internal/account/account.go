@@ -1,15 +1,18 @@
-// Package account plans what the deploy user needs on a host: the account, its
-// groups, its authorized keys and its sudo rule. It knows nothing of Go or of
-// toolchains. Everything that it would refuse, it refuses while planning, so
-// that nothing has changed by then.
+// Package account plans what the accounts of an inventory need on a host: the
+// account, its groups, its authorized keys and its sudo rule. It knows nothing
+// of Go or of toolchains. Everything that it would refuse, it refuses while
+// planning, so that nothing has changed by then.
 package account
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/gofleet/gofleet/agent/internal/change"
 	"github.com/gofleet/gofleet/agent/internal/durable"
@@ -19,38 +22,59 @@ import (
 	"github.com/gofleet/gofleet/agent/wire"
 )
 
-// Plan looks at the host and gives the steps that make the deploy user what
-// want says, and warnings. A nil want takes away what an earlier run added;
-// the account itself is never removed. The steps update rec in memory, and
-// Plan notes in it what it found right. Where there are steps, it also notes
-// what they are about to give; rec is to be saved before the first of them.
+// Plan looks at the host and gives the steps that make the accounts of s what
+// they should be, and warnings. What an earlier run gave to accounts that s does
+// not name goes; the accounts themselves are never removed. The steps update
+// rec in memory, and Plan notes in it what it found right. Where there are
+// steps, it also notes what they are about to give; rec is to be saved before
+// the first of them.
 //
 // The errors are *wire.Error of the kinds KindNeedsRoot, for anything that is
 // to be done without being root, KindAccount and KindHost.
-func Plan(ctx context.Context, want *spec.User, rec *record.Record) ([]change.Step, []string, error) {
-	p := &planner{rec: rec}
-	if want == nil && rec.User == nil && rec.Doing == nil && len(ruleFiles(rec)) == 0 {
+func Plan(ctx context.Context, s *spec.Spec, rec *record.Record) ([]change.Step, []string, error) {
+	wanted := wantedOf(s)
+	if len(wanted)+len(rec.Users)+len(rec.Doing)+len(ruleFiles(rec)) == 0 {
 		return nil, nil, nil
 	}
 	if os.Geteuid() != 0 {
-		name := "of an earlier run"
-		if want != nil {
-			name = want.Name
+		what := "what an earlier run gave to accounts"
+		variable := "gofleet_users"
+		if len(wanted) > 0 {
+			variable, _, _ = strings.Cut(wanted[0].variable, "[")
+			what = variable + " " + wanted[0].Name
 		}
-		return nil, nil, wire.NewError(wire.KindNeedsRoot, fmt.Errorf("gofleet_user %s needs root", name),
-			"run with -b, or drop gofleet_user")
+		return nil, nil, wire.NewError(wire.KindNeedsRoot, errors.New(what+" needs root"), "run with -b, or drop "+variable)
 	}
-	if err := p.plan(ctx, want); err != nil {
+	p := &planner{rec: rec, cut: rec.Doing}
+	rec.Doing = map[string]*record.User{}
+	if err := p.plan(ctx, wanted); err != nil {
 		return nil, nil, wire.AsError(err, wire.KindHost)
 	}
 	return p.steps, p.warnings, nil
 }
 
+// wanted is an account and the variable that asks for it, as errors name it.
+type wanted struct {
+	*spec.User
+	variable string
+}
+
+func wantedOf(s *spec.Spec) []wanted {
+	var all []wanted
+	if s.User != nil {
+		all = append(all, wanted{s.User, "gofleet_user"})
+	}
+	for i := range s.Users {
+		all = append(all, wanted{&s.Users[i], fmt.Sprintf("gofleet_users[%d]", i)})
+	}
+	return all
+}
+
 // PlanRemove gives the steps that take away what gofleet added: its keys, its
-// group memberships, its sudo rule. The account stays, also one that gofleet
-// made, because it may own data; a warning says so.
+// group memberships, its sudo rules. Accounts stay, also those that gofleet
+// made, because they may own data; a warning says so.
 func PlanRemove(ctx context.Context, rec *record.Record) ([]change.Step, []string, error) {
-	return Plan(ctx, nil, rec)
+	return Plan(ctx, &spec.Spec{}, rec)
 }
 
 // Sweep removes temporary files that a run which was cut left where Plan's
@@ -66,46 +90,56 @@ type planner struct {
 	rec      *record.Record
 	steps    []change.Step
 	warnings []string
+	cut      map[string]*record.User // what a run that was cut was giving, by name
 
-	cut     *record.User // what a run that was cut was giving, to whom
-	joining []string     // groups that steps add the user to
-	owned   []string     // keys that are ours after the steps
+	// Of the account that is being planned:
+	first   int      // its first step
+	joining []string // groups that steps add it to
+	owned   []string // keys that are ours after the steps
 }
 
 func (p *planner) warn(format string, args ...any) {
 	p.warnings = append(p.warnings, fmt.Sprintf(format, args...))
 }
 
-func (p *planner) plan(ctx context.Context, want *spec.User) error {
-	p.cut, p.rec.Doing = p.rec.Doing, nil
-	u := p.rec.User
-	if u != nil && (want == nil || want.Name != u.Name) {
-		if err := p.leave(ctx, *u); err != nil {
+// begin makes room for the next account.
+func (p *planner) begin() { p.first, p.joining, p.owned = len(p.steps), nil, nil }
+
+func (p *planner) plan(ctx context.Context, all []wanted) error {
+	names := map[string]bool{}
+	for name := range p.rec.Users {
+		names[name] = true
+	}
+	for name := range p.cut {
+		names[name] = true
+	}
+	for _, w := range all {
+		delete(names, w.Name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		p.begin()
+		if err := p.leave(ctx, name); err != nil {
 			return err
 		}
 	}
-	if c := p.cut; c != nil && (u == nil || u.Name != c.Name) && (want == nil || want.Name != c.Name) {
-		if err := p.leave(ctx, *c); err != nil {
+	for _, w := range all {
+		p.begin()
+		if err := p.want(ctx, w); err != nil {
 			return err
 		}
 	}
-	if want != nil {
-		if err := p.want(ctx, want); err != nil {
-			return err
-		}
-	}
-	return p.staleRules(want)
+	return p.staleRules(all)
 }
 
-// want plans the deploy user. The account comes first, because everything else
-// is written with its rights; the sudo rule is last.
-func (p *planner) want(ctx context.Context, want *spec.User) error {
+// want plans one account. It comes first itself, because everything else is
+// written with its rights; the sudo rule is last.
+func (p *planner) want(ctx context.Context, want wanted) error {
 	if want.Name == "root" {
-		return refused(errors.New("the deploy user cannot be root"), "name an ordinary account in gofleet_user.name")
+		return refused(errors.New("root is not an account that gofleet keeps"), "name an ordinary account in "+want.variable+".name")
 	}
 	had := record.User{Name: want.Name}
-	if u := p.rec.User; u != nil && u.Name == want.Name {
-		had = *u
+	if u := p.rec.Users[want.Name]; u != nil {
+		had = *u.Clone()
 	}
 	groups, err := wantedGroups(ctx, want)
 	if err != nil {
@@ -130,16 +164,12 @@ func (p *planner) want(ctx context.Context, want *spec.User) error {
 		had = record.User{Name: want.Name, Keys: had.Keys}
 	case err != nil:
 		return err
-	case cred.UID == 0:
-		return refused(fmt.Errorf("user %s has uid 0: it is root under another name", want.Name),
-			"name an ordinary account in gofleet_user.name")
 	default:
-		if had, err = p.recall(ctx, cred, had); err != nil {
+		if err := p.same(ctx, want, cred); err != nil {
 			return err
 		}
-		if want.Shell != "" && cred.Shell != want.Shell {
-			p.warn("account %s keeps its shell %s: gofleet_user.shell (%s) is for accounts that gofleet makes",
-				want.Name, cred.Shell, want.Shell)
+		if had, err = p.recall(ctx, cred, had); err != nil {
+			return err
 		}
 		if err := p.joinGroups(cred, groups, had); err != nil {
 			return err
@@ -148,89 +178,134 @@ func (p *planner) want(ctx context.Context, want *spec.User) error {
 			return err
 		}
 	}
-	if err := p.keys(ctx, cred, want.AuthorizedKeys, had); err != nil {
+	if err := p.keys(ctx, cred, want, had); err != nil {
 		return err
 	}
 	if err := p.rule(rule); err != nil {
 		return err
 	}
-	p.announce(want.Name, had, creating, groups, p.owned)
+	p.announce(want, had, creating, groups)
 	return nil
 }
 
-// leave takes away what gofleet gave to a user that is no longer the deploy
-// user.
-func (p *planner) leave(ctx context.Context, had record.User) error {
-	cred, err := Lookup(ctx, had.Name)
+// same refuses an account that is there and is not the one that is wanted, and
+// warns of what gofleet does not change.
+func (p *planner) same(ctx context.Context, want wanted, cred *Credential) error {
+	differs := func(key string, has, wants any) error {
+		return refused(fmt.Errorf("user %s has %s %v on this host, and %s.%s is %v", want.Name, key, has, want.variable, key, wants),
+			"gofleet never changes an account that is there: write what it has, or change it by hand (usermod), its files too")
+	}
+	switch {
+	case cred.UID == 0:
+		return refused(fmt.Errorf("user %s has uid 0: it is root under another name", want.Name),
+			"name an ordinary account in "+want.variable+".name")
+	case want.UID != 0 && want.UID != cred.UID:
+		return differs("uid", cred.UID, want.UID)
+	case want.GID != 0 && want.GID != cred.GID:
+		return differs("gid", cred.GID, want.GID)
+	case want.Home != "" && filepath.Clean(cred.Home) != want.Home:
+		return differs("home", cred.Home, want.Home)
+	}
+	if want.Group != "" {
+		g, err := lookupGroup(ctx, want.Group)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			return missingGroup(want, want.Group, "group")
+		case err != nil:
+			return err
+		case g.gid != cred.GID:
+			return differs("group", nameOr(ctx, "group", cred.GID), want.Group)
+		}
+	}
+	if want.Shell != "" && cred.Shell != want.Shell {
+		p.warn("account %s keeps its shell %s: %s.shell (%s) is for accounts that gofleet makes",
+			want.Name, cred.Shell, want.variable, want.Shell)
+	}
+	return nil
+}
+
+// leave takes away what gofleet gave to an account that nothing names any more.
+func (p *planner) leave(ctx context.Context, name string) error {
+	had := p.rec.Users[name].Clone()
+	if had == nil {
+		// Only a run that was cut knew of it. From now on it is what gofleet
+		// gave, lest a run that is cut in this forget it.
+		had = p.cut[name].Clone()
+		p.rec.Users[name] = had.Clone()
+	}
+	cred, err := Lookup(ctx, name)
 	if errors.Is(err, ErrNotFound) {
-		p.rec.User = nil
+		delete(p.rec.Users, name)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	if cred.UID == 0 {
-		return refused(fmt.Errorf("user %s has uid 0 now: what gofleet gave it is not taken back", had.Name),
+		return refused(fmt.Errorf("user %s has uid 0 now: what gofleet gave it is not taken back", name),
 			"look into how that came about")
 	}
-	if err := p.leaveGroups(ctx, cred, had.Groups, had); err != nil {
+	if *had, err = p.recall(ctx, cred, *had); err != nil {
 		return err
 	}
-	if err := p.keys(ctx, cred, nil, had); err != nil {
+	if err := p.leaveGroups(ctx, cred, had.Groups, *had); err != nil {
+		return err
+	}
+	if err := p.keys(ctx, cred, wanted{User: &spec.User{Name: name}}, *had); err != nil {
 		return err
 	}
 	if had.Created {
-		p.warn("account %s and its home stay, because they may hold data: remove them with userdel -r %s", had.Name, had.Name)
+		p.warn("account %s and its home stay, because they may hold data: remove them with userdel -r %s", name, name)
 	}
-	if len(p.steps) == 0 {
-		p.rec.User = nil
+	if len(p.steps) == p.first {
+		delete(p.rec.Users, name)
 		return nil
 	}
-	last := &p.steps[len(p.steps)-1]
-	do := last.Do
-	last.Do = func(ctx context.Context) error {
+	p.last(func() { delete(p.rec.Users, name) })
+	return nil
+}
+
+// last has the account's last step note something when it has been made.
+func (p *planner) last(note func()) {
+	step := &p.steps[len(p.steps)-1]
+	do := step.Do
+	step.Do = func(ctx context.Context) error {
 		if err := do(ctx); err != nil {
 			return err
 		}
-		p.rec.User = nil
+		note()
 		return nil
 	}
-	return nil
 }
 
 // user is rec's entry for name, made when it isn't there.
 func (p *planner) user(name string) *record.User {
-	if p.rec.User == nil || p.rec.User.Name != name {
-		p.rec.User = &record.User{Name: name}
+	if p.rec.Users[name] == nil {
+		p.rec.Users[name] = &record.User{Name: name}
 	}
-	return p.rec.User
+	return p.rec.Users[name]
 }
 
-// add plans a step whose Undo also puts rec.User back.
-func (p *planner) add(s change.Step) {
+// add plans a step whose Undo also puts rec's entry for name back.
+func (p *planner) add(name string, s change.Step) {
 	do, undo := s.Do, s.Undo
 	var before *record.User
 	s.Do = func(ctx context.Context) error {
-		before = clone(p.rec.User)
+		before = p.rec.Users[name].Clone()
 		return do(ctx)
 	}
 	s.Undo = func() error {
-		p.rec.User = before
+		if before == nil {
+			delete(p.rec.Users, name)
+		} else {
+			p.rec.Users[name] = before
+		}
 		if undo == nil {
 			return nil
 		}
 		return undo()
 	}
 	p.steps = append(p.steps, s)
-}
-
-func clone(u *record.User) *record.User {
-	if u == nil {
-		return nil
-	}
-	c := *u
-	c.Groups, c.Keys = slices.Clone(u.Groups), slices.Clone(u.Keys)
-	return &c
 }
 
 // dropped are the strings of had that want doesn't have.

@@ -45,7 +45,7 @@ func user() *spec.User {
 // apply plans and runs; it gives the recorder, to take things back with.
 func apply(t *testing.T, want *spec.User, rec *record.Record) (*change.Recorder, []change.Step, []string) {
 	t.Helper()
-	steps, warnings, err := account.Plan(context.Background(), want, rec)
+	steps, warnings, err := account.Plan(context.Background(), &spec.Spec{User: want}, rec)
 	if err != nil {
 		t.Fatalf("plan: %v", err)
 	}
@@ -66,7 +66,7 @@ func names(steps []change.Step) []string {
 
 func nothingToDo(t *testing.T, want *spec.User, rec *record.Record) {
 	t.Helper()
-	steps, _, err := account.Plan(context.Background(), want, rec)
+	steps, _, err := account.Plan(context.Background(), &spec.Spec{User: want}, rec)
 	if err != nil || len(steps) != 0 {
 		t.Errorf("second plan: %v, %v", names(steps), err)
 	}
@@ -111,8 +111,8 @@ func TestNewAccount(t *testing.T) {
 	if out, err := exec.Command("su", "-", "deploy", "-c", "sudo -n /usr/bin/id -g").CombinedOutput(); err == nil {
 		t.Errorf("sudo allows more than the rule: %s", out)
 	}
-	if u := rec.User; u == nil || !u.Created || !slices.Equal(u.Groups, []string{"games"}) || !slices.Equal(u.Keys, []string{key1}) {
-		t.Errorf("record: %+v", rec.User)
+	if u := rec.Users["deploy"]; u == nil || !u.Created || !slices.Equal(u.Groups, []string{"games"}) || !slices.Equal(u.Keys, []string{key1}) {
+		t.Errorf("record: %+v", rec.Users)
 	}
 	nothingToDo(t, user(), rec)
 
@@ -122,8 +122,8 @@ func TestNewAccount(t *testing.T) {
 	// The backups that shadow's tools make of their files are not part of it.
 	hosttest.Same(t, before, hosttest.Snapshot(t, "/etc", "/home", "/var/mail"),
 		"/etc/passwd-", "/etc/shadow-", "/etc/group-", "/etc/gshadow-", "/etc/subuid-", "/etc/subgid-")
-	if rec.User != nil || len(rec.Files) != 0 {
-		t.Errorf("record after undo: %+v %v", rec.User, rec.Files)
+	if len(rec.Users)+len(rec.Files) != 0 {
+		t.Errorf("record after undo: %+v %v", rec.Users, rec.Files)
 	}
 }
 
@@ -229,8 +229,8 @@ func TestDroppedFromTheInventory(t *testing.T) {
 			t.Errorf("record after undo: %s %v", again, err)
 		}
 	}
-	if rec.User != nil || len(rec.Files) != 0 {
-		t.Errorf("record: %+v %v", rec.User, rec.Files)
+	if len(rec.Users)+len(rec.Files) != 0 {
+		t.Errorf("record: %+v %v", rec.Users, rec.Files)
 	}
 	nothingToDo(t, nil, rec)
 }
@@ -359,7 +359,7 @@ func TestRefusedBeforeAnythingChanges(t *testing.T) {
 	hosttest.Same(t, before, hosttest.Snapshot(t, "/etc", "/home", "/srv"))
 
 	// Where nothing in the home is asked for, nothing there matters.
-	if _, _, err := account.Plan(context.Background(), &spec.User{Name: "linked"}, newRecord(t)); err != nil {
+	if _, _, err := account.Plan(context.Background(), &spec.Spec{User: &spec.User{Name: "linked"}}, newRecord(t)); err != nil {
 		t.Error(err)
 	}
 	hosttest.Hide(t, "sudo")
@@ -372,7 +372,7 @@ func TestLinkThatAppearsLater(t *testing.T) {
 		return
 	}
 	hosttest.Run(t, "useradd", "-m", "deploy")
-	steps, _, err := account.Plan(context.Background(), &spec.User{Name: "deploy", AuthorizedKeys: []string{key1}}, newRecord(t))
+	steps, _, err := account.Plan(context.Background(), &spec.Spec{User: &spec.User{Name: "deploy", AuthorizedKeys: []string{key1}}}, newRecord(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -398,7 +398,7 @@ func TestVisudoRefuses(t *testing.T) {
 	hosttest.Hide(t, "visudo")
 	hosttest.Write(t, "/usr/sbin/visudo", "#!/bin/sh\necho \"$2: syntax error\" >&2\nexit 1\n", 0o755)
 	hosttest.Run(t, "useradd", "-m", "deploy")
-	steps, _, err := account.Plan(context.Background(), &spec.User{Name: "deploy", Sudo: []string{"/usr/bin/id"}}, newRecord(t))
+	steps, _, err := account.Plan(context.Background(), &spec.Spec{User: &spec.User{Name: "deploy", Sudo: []string{"/usr/bin/id"}}}, newRecord(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -417,12 +417,12 @@ func TestNotRoot(t *testing.T) {
 	}
 	rec := newRecord(t)
 	asNobody(t)
-	_, _, err := account.Plan(context.Background(), user(), rec)
+	_, _, err := account.Plan(context.Background(), &spec.Spec{User: user()}, rec)
 	var e *wire.Error
 	if !errors.As(err, &e) || e.Kind != wire.KindNeedsRoot || !strings.Contains(e.Message, "gofleet_user deploy") {
 		t.Errorf("err = %v", err)
 	}
-	if steps, _, err := account.Plan(context.Background(), nil, rec); err != nil || len(steps) != 0 {
+	if steps, _, err := account.Plan(context.Background(), &spec.Spec{User: nil}, rec); err != nil || len(steps) != 0 {
 		t.Errorf("nothing wanted: %v %v", steps, err)
 	}
 }
@@ -471,7 +471,7 @@ exec /usr/local/getent.real "$@"
 		t.Errorf("rule: %s %v", b, err)
 	}
 	want.Groups = []string{"staff-ldap"}
-	if _, _, err := account.Plan(context.Background(), want, newRecord(t)); err == nil || !strings.Contains(err.Error(), "directory server") {
+	if _, _, err := account.Plan(context.Background(), &spec.Spec{User: want}, newRecord(t)); err == nil || !strings.Contains(err.Error(), "directory server") {
 		t.Errorf("group of a directory server: %v", err)
 	}
 }
@@ -552,7 +552,7 @@ func TestRuleThatSudoDoesNotRead(t *testing.T) {
 // planFails wants a plan refused as account_refused, with a hint.
 func planFails(t *testing.T, want *spec.User, says string) {
 	t.Helper()
-	steps, _, err := account.Plan(context.Background(), want, newRecord(t))
+	steps, _, err := account.Plan(context.Background(), &spec.Spec{User: want}, newRecord(t))
 	var e *wire.Error
 	if !errors.As(err, &e) || e.Kind != wire.KindAccount || !strings.Contains(e.Message, says) || e.Hint == "" {
 		t.Errorf("%s: %q, %v; want it refused with %q and a hint", want.Name, names(steps), err, says)
@@ -575,7 +575,7 @@ func TestFailureHalfway(t *testing.T) {
 		hosttest.Write(t, "/usr/sbin/useradd", "#!/bin/sh\n"+script+"\n", 0o755)
 		rec := newRecord(t)
 		before := hosttest.Snapshot(t, "/etc", "/home", "/srv")
-		steps, _, err := account.Plan(context.Background(), user(), rec)
+		steps, _, err := account.Plan(context.Background(), &spec.Spec{User: user()}, rec)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -588,7 +588,7 @@ func TestFailureHalfway(t *testing.T) {
 		}
 		hosttest.Same(t, before, hosttest.Snapshot(t, "/etc", "/home", "/srv"),
 			"/etc/passwd-", "/etc/shadow-", "/etc/group-", "/etc/gshadow-", "/etc/subuid-", "/etc/subgid-")
-		if rec.User != nil || len(rec.Files) != 0 {
+		if len(rec.Users)+len(rec.Files) != 0 {
 			t.Errorf("record: %+v", rec)
 		}
 	}

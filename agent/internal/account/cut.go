@@ -15,7 +15,7 @@ import (
 	"github.com/gofleet/gofleet/agent/internal/record"
 )
 
-// What a run gives to the deploy user is recorded when it has been given. A
+// What a run gives to an account is recorded when it has been given. A
 // run that is cut between the two would leave keys, groups and an account that
 // nobody knows to be ours, and that would stay when the inventory drops them.
 // So a plan with steps also notes in Record.Doing what it is about to give; the
@@ -24,7 +24,7 @@ import (
 
 // recall takes over what a run that was cut had given to an account.
 func (p *planner) recall(ctx context.Context, cred *Credential, had record.User) (record.User, error) {
-	cut := p.cutOf(cred.Name)
+	cut := p.cut[cred.Name]
 	if cut == nil {
 		return had, nil
 	}
@@ -50,11 +50,11 @@ func (p *planner) recall(ctx context.Context, cred *Credential, had record.User)
 
 // recallKeys adds to had those keys of a run that was cut that content has.
 func (p *planner) recallKeys(name string, content []byte, had record.User) record.User {
-	cut := p.cutOf(name)
+	cut := p.cut[name]
 	if cut == nil {
 		return had
 	}
-	if found := mergeKeys(content, cut.Keys, cut.Keys); len(found.owned) > 0 {
+	if found := mergeKeys(content, cut.Keys, cut.Keys, false); len(found.owned) > 0 {
 		had.Keys = slices.Clone(had.Keys)
 		for _, line := range found.owned {
 			if !slices.Contains(found.added, line) && !slices.Contains(had.Keys, line) {
@@ -65,40 +65,25 @@ func (p *planner) recallKeys(name string, content []byte, had record.User) recor
 	return had
 }
 
-func (p *planner) cutOf(name string) *record.User {
-	if p.cut == nil || p.cut.Name != name {
-		return nil
-	}
-	return p.cut
-}
-
-// announce notes what the planned steps are about to give to name.
-func (p *planner) announce(name string, had record.User, creating bool, groups []group, keys []string) {
-	if len(p.steps) == 0 {
+// announce notes what the account's steps are about to give to it.
+func (p *planner) announce(want wanted, had record.User, creating bool, groups []group) {
+	if len(p.steps) == p.first {
 		return
 	}
-	d := &record.User{Name: name, Created: creating || had.Created, Keys: keys, Groups: slices.Clone(had.Groups)}
+	d := &record.User{Name: want.Name, Created: creating || had.Created, Keys: p.owned, Groups: slices.Clone(had.Groups), Exclusive: want.Exclusive}
 	for _, g := range groups {
 		if !slices.Contains(d.Groups, g.name) && (creating || slices.Contains(p.joining, g.name)) {
 			d.Groups = append(d.Groups, g.name)
 		}
 	}
-	p.rec.Doing = d
-	last := &p.steps[len(p.steps)-1]
-	do := last.Do
-	last.Do = func(ctx context.Context) error {
-		if err := do(ctx); err != nil {
-			return err
-		}
-		p.rec.Doing = nil
-		return nil
-	}
+	p.rec.Doing[want.Name] = d
+	p.last(func() { delete(p.rec.Doing, want.Name) })
 }
 
 // halfMade reports whether a run that was cut made this account and came no
 // further than its entry: its home is not there, or not yet the user's own.
 func (p *planner) halfMade(cred *Credential) bool {
-	cut := p.cutOf(cred.Name)
+	cut := p.cut[cred.Name]
 	if cut == nil || !cut.Created || cred.UID == 0 {
 		return false
 	}

@@ -18,6 +18,11 @@ import (
 // record that a later run finds: what the steps noted is lost.
 func cutAfter(t *testing.T, want *spec.User, rec *record.Record, n int) *record.Record {
 	t.Helper()
+	return cutAfterAll(t, &spec.Spec{User: want}, rec, n)
+}
+
+func cutAfterAll(t *testing.T, want *spec.Spec, rec *record.Record, n int) *record.Record {
+	t.Helper()
 	steps, _, err := account.Plan(context.Background(), want, rec)
 	if err != nil {
 		t.Fatal(err)
@@ -64,15 +69,15 @@ func TestCutRunIsRemembered(t *testing.T) {
 			if _, err := os.Lstat("/etc/sudoers.d/gofleet-deploy"); err == nil {
 				t.Errorf("cut after %d steps: the sudo rule is still there", n)
 			}
-			if u := rec.User; u == nil || u.Created == existing || !slices.Equal(u.Keys, []string{key2}) || rec.Doing != nil {
-				t.Errorf("cut after %d steps: record: %+v, doing %+v", n, rec.User, rec.Doing)
+			if u := rec.Users["deploy"]; u == nil || u.Created == existing || !slices.Equal(u.Keys, []string{key2}) || len(rec.Doing) != 0 {
+				t.Errorf("cut after %d steps: record: %+v, doing %+v", n, rec.Users, rec.Doing)
 			}
 			// The user disappears from the inventory altogether.
 			rec = cutAfter(t, want, newRecord(t), 1)
 			apply(t, nil, rec)
 			nothingToDo(t, nil, rec)
-			if rec.Doing != nil || rec.User != nil {
-				t.Errorf("record: %+v, doing %+v", rec.User, rec.Doing)
+			if len(rec.Doing)+len(rec.Users) != 0 {
+				t.Errorf("record: %+v, doing %+v", rec.Users, rec.Doing)
 			}
 			hosttest.Run(t, "userdel", "-r", "deploy")
 		}
@@ -93,8 +98,8 @@ func TestCutInTheMiddleOfUseradd(t *testing.T) {
 		hosttest.Run(t, leave[0], leave[1:]...)
 		apply(t, user(), rec)
 		contains(t, keyFile, key1+"\n")
-		if got := hosttest.Run(t, "id", "-nG", "deploy"); got != "deploy games\n" || rec.User == nil || !rec.User.Created {
-			t.Errorf("%s: groups %s, record %+v", what, got, rec.User)
+		if got := hosttest.Run(t, "id", "-nG", "deploy"); got != "deploy games\n" || rec.Users["deploy"] == nil || !rec.Users["deploy"].Created {
+			t.Errorf("%s: groups %s, record %+v", what, got, rec.Users)
 		}
 		if got := hosttest.Run(t, "ls", "-A", "/home/deploy"); !strings.Contains(got, ".profile") {
 			t.Errorf("%s: the home has only %q", what, got)
@@ -105,7 +110,7 @@ func TestCutInTheMiddleOfUseradd(t *testing.T) {
 	}
 	// Somebody else's account without a home is nobody's to remake.
 	hosttest.Run(t, "useradd", "-M", "deploy")
-	if _, _, err := account.Plan(context.Background(), user(), newRecord(t)); err == nil {
+	if _, _, err := account.Plan(context.Background(), &spec.Spec{User: user()}, newRecord(t)); err == nil {
 		t.Error("an account of somebody else's without a home was accepted")
 	}
 }

@@ -10,18 +10,16 @@ import (
 	"github.com/gofleet/gofleet/agent/internal/change"
 	"github.com/gofleet/gofleet/agent/internal/hostcmd"
 	"github.com/gofleet/gofleet/agent/internal/record"
-	"github.com/gofleet/gofleet/agent/spec"
 )
 
 // wantedGroups looks every group up. Missing ones are not made: what a group
 // may do is not for this inventory to invent.
-func wantedGroups(ctx context.Context, want *spec.User) ([]group, error) {
+func wantedGroups(ctx context.Context, want wanted) ([]group, error) {
 	var groups []group
 	for _, name := range want.Groups {
 		g, err := lookupGroup(ctx, name)
 		if errors.Is(err, ErrNotFound) {
-			return nil, refused(fmt.Errorf("group %s of user %s is not on this host", name, want.Name),
-				fmt.Sprintf("make it (groupadd %s), or drop it from gofleet_user.groups", name))
+			return nil, missingGroup(want, name, "groups")
 		}
 		if err != nil {
 			return nil, err
@@ -31,6 +29,11 @@ func wantedGroups(ctx context.Context, want *spec.User) ([]group, error) {
 		}
 	}
 	return groups, nil
+}
+
+func missingGroup(want wanted, name, key string) error {
+	return refused(fmt.Errorf("group %s of user %s is not on this host", name, want.Name),
+		fmt.Sprintf("make it (groupadd %s), or drop it from %s.%s", name, want.variable, key))
 }
 
 func notLocal(g group) error {
@@ -54,7 +57,7 @@ func (p *planner) joinGroups(cred *Credential, groups []group, had record.User) 
 		}
 		name := cred.Name
 		p.joining = append(p.joining, g.name)
-		p.add(change.Step{
+		p.add(name, change.Step{
 			Name:  fmt.Sprintf("add %s to group %s", name, g.name),
 			Path:  "/etc/group",
 			Drift: slices.Contains(had.Groups, g.name),
@@ -90,7 +93,7 @@ func (p *planner) leaveGroups(ctx context.Context, cred *Credential, names []str
 			return err
 		}
 		name, g1 := cred.Name, *g
-		p.add(change.Step{
+		p.add(name, change.Step{
 			Name: fmt.Sprintf("take %s out of group %s", name, g.name),
 			Path: "/etc/group",
 			Diff: fmt.Sprintf("group %s: -%s\n", g.name, name),
@@ -108,7 +111,7 @@ func (p *planner) leaveGroups(ctx context.Context, cred *Credential, names []str
 }
 
 func forget(rec *record.Record, user, group string) {
-	if u := rec.User; u != nil && u.Name == user {
+	if u := rec.Users[user]; u != nil {
 		u.Groups = slices.DeleteFunc(slices.Clone(u.Groups), func(g string) bool { return g == group })
 	}
 }

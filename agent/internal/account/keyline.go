@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gofleet/gofleet/agent/internal/hostcmd"
 	"github.com/gofleet/gofleet/agent/spec"
 )
 
@@ -26,14 +27,16 @@ type keyChange struct {
 	content  []byte
 	added    []string // lines of want that were not there
 	removed  []string // lines that were ours and are no longer wanted
+	foreign  int      // how many of removed were not ours
 	lost     bool     // a wanted line that was ours had gone
 	owned    []string // lines that are ours afterwards
 	shadowed []string // keys of want that stand there with other options, not ours
 }
 
 // mergeKeys adds the lines of want that content lacks and removes those of
-// owned that want doesn't have. Everything else stays byte for byte.
-func mergeKeys(content []byte, want, owned []string) keyChange {
+// owned that want doesn't have. Everything else stays byte for byte; of exclusive
+// ones, only comments.
+func mergeKeys(content []byte, want, owned []string, exclusive bool) keyChange {
 	var c keyChange
 	wanted, ours := parseKeys(want), parseKeys(owned)
 	present := map[keyLine]bool{}
@@ -45,6 +48,11 @@ func mergeKeys(content []byte, want, owned []string) keyChange {
 		_, isWanted := wanted[k]
 		if ok && isOurs && !isWanted {
 			c.removed = append(c.removed, strings.TrimRight(line, "\r\n"))
+			continue
+		}
+		if text := strings.TrimSpace(line); exclusive && !isWanted && text != "" && text[0] != '#' {
+			c.removed = append(c.removed, hostcmd.Printable(text, maxShown))
+			c.foreign++
 			continue
 		}
 		if ok {
@@ -90,6 +98,9 @@ func parseKeys(lines []string) map[keyLine]string {
 	}
 	return m
 }
+
+// maxShown bounds what is shown of a line that somebody else wrote, in bytes.
+const maxShown = 1000
 
 func (c keyChange) none() bool { return len(c.added) == 0 && len(c.removed) == 0 }
 

@@ -25,13 +25,15 @@ type sshState struct {
 
 // keys plans authorized_keys. Without keys, wanted or ours, nothing in the home
 // is looked at.
-func (p *planner) keys(ctx context.Context, cred *Credential, want []string, had record.User) error {
-	for i, line := range want {
+func (p *planner) keys(ctx context.Context, cred *Credential, want wanted, had record.User) error {
+	for i, line := range want.AuthorizedKeys {
 		if _, hint, err := spec.ParseAuthorizedKey(line); err != nil {
-			return refused(fmt.Errorf("key %d of gofleet_user.authorized_keys %w", i+1, err), hint)
+			return refused(fmt.Errorf("key %d of %s.authorized_keys %w", i+1, want.variable, err), hint)
 		}
 	}
-	if cut := p.cutOf(cred.Name); len(want) == 0 && len(had.Keys) == 0 && (cut == nil || len(cut.Keys) == 0) {
+	cut := p.cut[cred.Name]
+	if len(want.AuthorizedKeys)+len(had.Keys) == 0 && !want.Exclusive && (cut == nil || len(cut.Keys) == 0) {
+		p.noteExclusive(want)
 		return nil
 	}
 	var now sshState
@@ -46,32 +48,42 @@ func (p *planner) keys(ctx context.Context, cred *Credential, want []string, had
 		}
 	}
 	had = p.recallKeys(cred.Name, now.file.Content, had)
-	c := mergeKeys(now.file.Content, want, had.Keys)
+	c := mergeKeys(now.file.Content, want.AuthorizedKeys, had.Keys, want.Exclusive)
 	p.owned = c.owned
 	for _, line := range c.shadowed {
 		p.warn("%s has the key %.60q already, with other options: the first of the two that permits a login decides",
 			filepath.Join(cred.Home, keyFile), line)
 	}
-	loose := exists && len(want) > 0 && !now.tight()
+	loose := exists && len(want.AuthorizedKeys) > 0 && !now.tight()
 	if c.none() && !loose {
 		p.noteKeys(cred.Name, c.owned, had)
+		p.noteExclusive(want)
 		return nil
 	}
-	p.add(keyStep(p, cred, want, had, c, loose))
+	p.add(cred.Name, keyStep(p, cred, want, had, c, loose))
 	return nil
 }
 
 // noteKeys keeps rec true where nothing is to be done.
 func (p *planner) noteKeys(name string, owned []string, had record.User) {
-	if p.cutOf(name) != nil && len(owned) > 0 {
+	if p.cut[name] != nil && len(owned) > 0 {
 		p.user(name).Keys = owned
 	}
-	if !sameStrings(owned, had.Keys) && p.rec.User != nil && p.rec.User.Name == name {
-		p.rec.User.Keys = owned
+	if u := p.rec.Users[name]; u != nil && !sameStrings(owned, had.Keys) {
+		u.Keys = owned
 	}
 }
 
-func keyStep(p *planner, cred *Credential, want []string, had record.User, c keyChange, loose bool) change.Step {
+// noteExclusive keeps what others add from now on known as drift, or no longer.
+func (p *planner) noteExclusive(want wanted) {
+	if want.Exclusive {
+		p.user(want.Name).Exclusive = true
+	} else if u := p.rec.Users[want.Name]; u != nil {
+		u.Exclusive = false
+	}
+}
+
+func keyStep(p *planner, cred *Credential, want wanted, had record.User, c keyChange, loose bool) change.Step {
 	path := filepath.Join(cred.Home, keyFile)
 	diff := c.diff()
 	if loose && c.none() {
@@ -82,7 +94,7 @@ func keyStep(p *planner, cred *Credential, want []string, had record.User, c key
 	return change.Step{
 		Name:  "write " + path,
 		Path:  path,
-		Drift: c.lost || loose && len(had.Keys) > 0,
+		Drift: c.lost || loose && len(had.Keys) > 0 || c.foreign > 0 && had.Exclusive,
 		Diff:  diff,
 		Do: func(ctx context.Context) error {
 			cred, err := Lookup(ctx, name)
@@ -93,12 +105,13 @@ func keyStep(p *planner, cred *Credential, want []string, had record.User, c key
 			if err != nil {
 				return err
 			}
-			c := mergeKeys(now.file.Content, want, had.Keys)
+			c := mergeKeys(now.file.Content, want.AuthorizedKeys, had.Keys, want.Exclusive)
 			undo = func() error { return now.putBack(cred) }
 			if err := now.write(ctx, cred, c); err != nil {
 				return err
 			}
 			p.user(name).Keys = c.owned
+			p.noteExclusive(want)
 			relabelHome(ctx, filepath.Join(cred.Home, sshDir), path)
 			return nil
 		},

@@ -133,6 +133,28 @@ func entry(ctx context.Context, database, name string) (string, error) {
 	return line, nil
 }
 
+// nameOr is the name of a uid or gid in a database, or the number itself where
+// nothing on the host has it.
+func nameOr(ctx context.Context, database string, id uint32) string {
+	number := strconv.FormatUint(uint64(id), 10)
+	var line string
+	if getent := hostcmd.Find("getent"); getent != "" {
+		out, _ := hostcmd.Run(ctx, "", getent, database, number)
+		line, _, _ = strings.Cut(string(out), "\n")
+	} else if b, err := os.ReadFile("/etc/" + database); err == nil {
+		for l := range strings.Lines(string(b)) {
+			if f := strings.Split(l, ":"); len(f) > 2 && f[2] == number {
+				line = l
+				break
+			}
+		}
+	}
+	if name, _, found := strings.Cut(line, ":"); found {
+		return hostcmd.Printable(name, 64)
+	}
+	return number
+}
+
 func fileEntry(file, name string) (string, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {

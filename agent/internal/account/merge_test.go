@@ -2,9 +2,12 @@ package account
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gofleet/gofleet/agent/spec"
 )
 
 const (
@@ -36,7 +39,7 @@ func TestMergeKeys(t *testing.T) {
 			after: "# " + keyA + "\r\njunk\r\n" + keyB + "\r\n"},
 		{name: "twice wanted", want: []string{keyA, comment(keyA, "again")}, after: keyA + "\n", ours: []string{keyA}},
 	} {
-		got := mergeKeys([]byte(c.content), c.want, c.owned)
+		got := mergeKeys([]byte(c.content), c.want, c.owned, false)
 		if string(got.content) != c.after || !slices.Equal(got.owned, c.ours) || got.lost != c.lost || len(got.shadowed) != c.shadowed {
 			t.Errorf("%s: content %q owned %q lost %v shadowed %q", c.name, got.content, got.owned, got.lost, got.shadowed)
 		}
@@ -51,12 +54,12 @@ func FuzzMergeKeys(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {
 		want := []string{keyA, keyB}
-		once := mergeKeys(content, want, nil)
-		twice := mergeKeys(once.content, want, once.owned)
+		once := mergeKeys(content, want, nil, false)
+		twice := mergeKeys(once.content, want, once.owned, false)
 		if !bytes.Equal(once.content, twice.content) || !slices.Equal(once.owned, twice.owned) || twice.lost {
 			t.Errorf("not idempotent: %q then %q", once.content, twice.content)
 		}
-		back := mergeKeys(once.content, nil, once.owned)
+		back := mergeKeys(once.content, nil, once.owned, false)
 		expect := content
 		if len(once.added) > 0 && len(content) > 0 && content[len(content)-1] != '\n' {
 			expect = append(slices.Clone(content), '\n')
@@ -68,8 +71,8 @@ func FuzzMergeKeys(f *testing.F) {
 }
 
 func TestRuleText(t *testing.T) {
-	got, err := ruleText("jane@corp.example", []string{"/usr/bin/systemctl restart app.service", `/bin/ls ""`, "/usr/bin/a=b,c:d x=1,y:2 #3", "/bin/sh   -c  [!a]*?^"})
-	want := ruleHeader + `jane\@corp.example ALL=(root) NOPASSWD: /usr/bin/systemctl restart app.service, /bin/ls "", /usr/bin/a\=b\,c\:d x\=1\,y\:2 \#3, /bin/sh -c  \[\!a\]\*\?\^` + "\n"
+	got, err := ruleText(wanted{&spec.User{Name: "jane@corp.example", Sudo: []string{"/usr/bin/systemctl restart app.service", `/bin/ls ""`, "/usr/bin/a=b,c:d x=1,y:2 #3", "/bin/sh   -c  [!a]*?^"}}, "gofleet_user"})
+	want := fmt.Sprintf(ruleHeader, "") + `jane\@corp.example ALL=(root) NOPASSWD: /usr/bin/systemctl restart app.service, /bin/ls "", /usr/bin/a\=b\,c\:d x\=1\,y\:2 \#3, /bin/sh -c  \[\!a\]\*\?\^` + "\n"
 	if err != nil || got != want {
 		t.Errorf("%v\n%s\nwant\n%s", err, got, want)
 	}

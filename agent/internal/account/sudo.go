@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -20,7 +21,8 @@ import (
 const (
 	sudoersDir = "/etc/sudoers.d"
 	rulePrefix = sudoersDir + "/gofleet-"
-	ruleHeader = "# Written by gofleet from gofleet_user.sudo; the next apply undoes changes.\n"
+	ruleMark   = "# Written by gofleet from gofleet_user" // every rule of ours begins so
+	ruleHeader = ruleMark + "%s.sudo; the next apply undoes changes.\n"
 )
 
 // isAlias reports what sudoers takes for the name of an alias, ALL among them.
@@ -29,11 +31,8 @@ func isAlias(name string) bool {
 		strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
 }
 
-// rulePath is the file of a user's rule. sudo ignores files whose name has a
-// dot or ends in a tilde.
-func rulePath(user string) string {
-	return rulePrefix + strings.NewReplacer(".", "_", "~", "_").Replace(user)
-}
+// rulePath is the file of a user's rule.
+func rulePath(user string) string { return filepath.Join(sudoersDir, spec.SudoRule(user)) }
 
 // ruleFiles are the rules that rec knows as ours.
 func ruleFiles(rec *record.Record) []string {
@@ -49,22 +48,23 @@ func ruleFiles(rec *record.Record) []string {
 
 // planRule checks what can be checked before the account is there. Without
 // commands there is no rule.
-func planRule(want *spec.User) (*hostfile.Managed, error) {
+func planRule(want wanted) (*hostfile.Managed, error) {
 	if len(want.Sudo) == 0 {
 		return nil, nil
 	}
+	variable := want.variable + ".sudo"
 	if hostcmd.Find("sudo") == "" {
-		return nil, refused(fmt.Errorf("sudo is not on this host, and gofleet_user.sudo gives %s a rule", want.Name),
-			"install sudo, or set gofleet_user.sudo to none")
+		return nil, refused(fmt.Errorf("sudo is not on this host, and %s gives %s a rule", variable, want.Name),
+			"install sudo, or set "+variable+" to none")
 	}
 	visudo := hostcmd.Find("visudo")
 	if visudo == "" {
-		return nil, refused(errors.New("visudo is not on this host: without it no sudo rule is written"), "install it, or set gofleet_user.sudo to none")
+		return nil, refused(errors.New("visudo is not on this host: without it no sudo rule is written"), "install it, or set "+variable+" to none")
 	}
 	if fi, err := os.Stat(sudoersDir); err != nil || !fi.IsDir() {
-		return nil, refused(errors.New(sudoersDir+" is not a directory on this host"), "make it and have /etc/sudoers include it, or set gofleet_user.sudo to none")
+		return nil, refused(errors.New(sudoersDir+" is not a directory on this host"), "make it and have /etc/sudoers include it, or set "+variable+" to none")
 	}
-	text, err := ruleText(want.Name, want.Sudo)
+	text, err := ruleText(want)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func planRule(want *spec.User) (*hostfile.Managed, error) {
 		Kind:    wire.KindAccount,
 		Check: func(ctx context.Context, tmp string) error {
 			if _, err := hostcmd.Run(ctx, "", visudo, "-cf", tmp); err != nil {
-				return refused(fmt.Errorf("visudo refuses the sudo rule: %w", err), "look at gofleet_user.sudo")
+				return refused(fmt.Errorf("visudo refuses the sudo rule: %w", err), "look at "+variable)
 			}
 			return nil
 		},
@@ -99,21 +99,23 @@ func (p *planner) rule(m *hostfile.Managed) error {
 }
 
 // staleRules plans to remove the rules of ours that are no longer wanted: those
-// that rec knows, and one with our header where rec was lost.
-func (p *planner) staleRules(want *spec.User) error {
-	files := ruleFiles(p.rec)
-	keep := ""
-	if want != nil {
-		keep = rulePath(want.Name)
-		if s, err := hostfile.Look(keep); err == nil && strings.HasPrefix(string(s.Content), ruleHeader) && !slices.Contains(files, keep) {
-			files = append(files, keep)
-		}
-		if len(want.Sudo) == 0 {
-			keep = ""
+// that rec knows, and those with our header of accounts that a run which was
+// cut, or one whose record is lost, may have given them to.
+func (p *planner) staleRules(all []wanted) error {
+	keep := map[string]bool{}
+	names := slices.Collect(maps.Keys(p.cut))
+	for _, w := range all {
+		names = append(names, w.Name)
+		keep[rulePath(w.Name)] = len(w.Sudo) > 0
+	}
+	for _, name := range names {
+		path := rulePath(name)
+		if s, err := hostfile.Look(path); err == nil && strings.HasPrefix(string(s.Content), ruleMark) && !keep[path] && p.rec.Files[path] == "" {
+			p.rec.Files[path] = record.Sum(s.Content)
 		}
 	}
-	for _, f := range files {
-		if f == keep {
+	for _, f := range ruleFiles(p.rec) {
+		if keep[f] {
 			continue
 		}
 		steps, err := hostfile.PlanRemove(f, p.rec, wire.KindAccount)
@@ -126,19 +128,21 @@ func (p *planner) staleRules(want *spec.User) error {
 }
 
 // ruleText is the rule in the grammar of sudoers(5).
-func ruleText(user string, commands []string) (string, error) {
-	if isAlias(user) {
-		return "", refused(fmt.Errorf("sudo takes the user name %s for an alias", user), "choose a name with lower-case letters, or set gofleet_user.sudo to none")
+func ruleText(want wanted) (string, error) {
+	if isAlias(want.Name) {
+		return "", refused(fmt.Errorf("sudo takes the user name %s for an alias", want.Name),
+			"choose a name with lower-case letters, or set "+want.variable+".sudo to none")
 	}
-	rules := make([]string, len(commands))
-	for i, c := range commands {
+	rules := make([]string, len(want.Sudo))
+	for i, c := range want.Sudo {
 		r, err := escapeCommand(c)
 		if err != nil {
-			return "", err
+			return "", fmt.Errorf("%s.sudo: %w", want.variable, err)
 		}
 		rules[i] = r
 	}
-	return ruleHeader + strings.ReplaceAll(user, "@", `\@`) + " ALL=(root) NOPASSWD: " + strings.Join(rules, ", ") + "\n", nil
+	variable, _, _ := strings.Cut(strings.TrimPrefix(want.variable, "gofleet_user"), "[") // an index is not to change a file
+	return fmt.Sprintf(ruleHeader, variable) + strings.ReplaceAll(want.Name, "@", `\@`) + " ALL=(root) NOPASSWD: " + strings.Join(rules, ", ") + "\n", nil
 }
 
 // escapeCommand writes a command and its arguments so that sudo takes every
@@ -146,7 +150,7 @@ func ruleText(user string, commands []string) (string, error) {
 // stays, which in sudoers means: without arguments.
 func escapeCommand(command string) (string, error) {
 	bad := func(why string) (string, error) {
-		return "", refused(fmt.Errorf("gofleet_user.sudo: command %.100q %s", command, why),
+		return "", refused(fmt.Errorf("command %.100q %s", command, why),
 			"write an absolute program and, if you like, its arguments: /usr/bin/systemctl restart app")
 	}
 	name, args, _ := strings.Cut(command, " ")

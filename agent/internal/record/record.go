@@ -4,6 +4,7 @@
 package record
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -12,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/gofleet/gofleet/agent/internal/durable"
 	"github.com/gofleet/gofleet/agent/wire"
@@ -25,11 +27,16 @@ type Record struct {
 	Format int               `json:"format"`
 	Files  map[string]string `json:"files,omitempty"` // path to Sum of its content, or "link:" and the target
 	Kept   map[string]string `json:"kept,omitempty"`  // foreign path to where it is kept aside
-	User   *User             `json:"user,omitempty"`
 
-	// Doing is what a run is about to give to the deploy user; it is there
-	// between runs only if one was cut.
-	Doing *User `json:"doing,omitempty"`
+	// Users has, by name, what gofleet has set for accounts. Doing is what a run
+	// is about to give to them; it is there between runs only if one was cut.
+	Users map[string]*User `json:"users,omitempty"`
+	Doing map[string]*User `json:"doing_users,omitempty"`
+
+	// What a gofleet that knew one account only wrote in their place. Parse
+	// moves it there.
+	OldUser  *User `json:"user,omitempty"`
+	OldDoing *User `json:"doing,omitempty"`
 
 	Shipped map[string]string   `json:"shipped,omitempty"`  // path of a go.env to the text that its archive shipped
 	UserEnv map[string]*UserEnv `json:"user_env,omitempty"` // path of a user's go/env to what gofleet set there
@@ -78,12 +85,23 @@ type NetrcLine struct {
 	Doing   bool   `json:"doing,omitempty"` // a run was about to write it
 }
 
-// User is what gofleet has set for the deploy user.
+// User is what gofleet has set for an account.
 type User struct {
-	Name    string   `json:"name"`
-	Created bool     `json:"created"`          // the account was made by gofleet
-	Groups  []string `json:"groups,omitempty"` // those gofleet added
-	Keys    []string `json:"keys,omitempty"`   // those gofleet added
+	Name      string   `json:"name"`
+	Created   bool     `json:"created"`             // the account was made by gofleet
+	Groups    []string `json:"groups,omitempty"`    // those gofleet added
+	Keys      []string `json:"keys,omitempty"`      // those gofleet added
+	Exclusive bool     `json:"exclusive,omitempty"` // gofleet has taken the keys of others away
+}
+
+// Clone is a copy of u that shares nothing with it; of nil, nil.
+func (u *User) Clone() *User {
+	if u == nil {
+		return nil
+	}
+	c := *u
+	c.Groups, c.Keys = slices.Clone(u.Groups), slices.Clone(u.Keys)
+	return &c
 }
 
 // Sum is the form of a file's content in Files.
@@ -124,6 +142,21 @@ func Parse(text []byte, path string) (*Record, error) {
 }
 
 func (r *Record) init() *Record {
+	if r.Users == nil {
+		r.Users = map[string]*User{}
+	}
+	if r.Doing == nil {
+		r.Doing = map[string]*User{}
+	}
+	for _, old := range []struct {
+		from **User
+		to   map[string]*User
+	}{{&r.OldUser, r.Users}, {&r.OldDoing, r.Doing}} {
+		if u := *old.from; u != nil && old.to[u.Name] == nil {
+			old.to[u.Name] = u
+		}
+		*old.from = nil
+	}
 	if r.Files == nil {
 		r.Files = map[string]string{}
 	}
@@ -154,12 +187,12 @@ func (r *Record) Encode() ([]byte, error) {
 // Save writes the record durably under root, whose manifests directory must
 // exist. An empty record is no file.
 func (r *Record) Save(root string) error {
-	if len(r.Files)+len(r.Kept)+len(r.Shipped)+len(r.UserEnv)+len(r.DoingEnv)+len(r.Netrc)+len(r.Gopath) == 0 && !r.Reload && r.User == nil && r.Doing == nil {
-		return durable.Remove(Path(root))
-	}
 	b, err := r.Encode()
 	if err != nil {
 		return fmt.Errorf("encode host record: %w", err)
+	}
+	if none, err := (&Record{Format: r.Format}).Encode(); err == nil && bytes.Equal(b, none) {
+		return durable.Remove(Path(root))
 	}
 	mode := fs.FileMode(0o644)
 	if len(r.Netrc) > 0 {

@@ -200,7 +200,7 @@ func (j *job) noteDrift(ctx context.Context) {
 }
 
 func (j *job) planAccount(ctx context.Context) ([]change.Step, error) {
-	steps, warnings, err := account.Plan(ctx, j.task.Spec.User, j.record)
+	steps, warnings, err := account.Plan(ctx, &j.task.Spec, j.record)
 	j.warn(warnings...)
 	return steps, err
 }
