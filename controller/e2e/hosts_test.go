@@ -32,7 +32,11 @@ func cmdLab(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 || s.lab != nil {
 		usage(ts, "lab HOST[:OPTION,OPTION...]..., once")
 	}
-	c := lab.Config{Name: "e2e", Dir: filepath.Join(built.dir, "labs", ts.Name()), Ephemeral: true}
+	c := lab.Config{
+		Name: "e2e", Dir: filepath.Join(built.dir, "labs", ts.Name()), Ephemeral: true,
+		CacheDir: filepath.Join(built.repo, ".cache", "images"),
+	}
+	patience := 2 * time.Minute
 	for _, a := range args {
 		name, options, _ := strings.Cut(a, ":")
 		h := lab.HostConfig{Name: name}
@@ -41,9 +45,12 @@ func cmdLab(ts *testscript.TestScript, neg bool, args []string) {
 				ts.Check(h.Set(option))
 			}
 		}
+		if h.Image != "" {
+			patience = imagePatience
+		}
 		c.Hosts = append(c.Hosts, h)
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
 	l, err := lab.Up(ctx, c)
 	ts.Check(err)
@@ -66,6 +73,9 @@ func cmdLab(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(os.WriteFile(ts.MkAbs("inventory.yaml"), inventory(l, ts.MkAbs("known_hosts")), 0o644))
 }
+
+// imagePatience is for the first script that wants an image, which makes it.
+const imagePatience = 20 * time.Minute
 
 func inventory(l *lab.Lab, known string) []byte {
 	var b strings.Builder

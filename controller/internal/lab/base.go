@@ -78,9 +78,12 @@ func clean(l *layer) error {
 	}{
 		{"/home", 0o755}, {"/root", 0o700}, {"/tmp", 0o777 | fs.ModeSticky}, {"/var/tmp", 0o777 | fs.ModeSticky},
 		{"/opt", 0o755}, {"/srv", 0o755}, {"/mnt", 0o755}, {"/media", 0o755}, {"/run", 0o755},
-		{"/var/log", 0o755}, {"/var/cache", 0o755}, // where this machine writes while the host is looked at
 		{"/usr/local", 0o755}, {"/etc/ssh/sshd_config.d", 0o755},
+		{"/var/log", 0o755}, {"/var/cache", 0o755}, // where this machine writes while the host is looked at
 	} {
+		if l.below[0] != "/" && (d.path == "/var/log" || d.path == "/var/cache") {
+			continue // an image's packages have directories there
+		}
 		if err := l.empty(d.path, d.mode); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"regexp"
@@ -97,6 +98,11 @@ type HostConfig struct {
 	Image string // a Debian release (bookworm, trixie, bullseye); this machine's / if empty
 	Arch  string // Debian's name of an image's architecture (arm64); this machine's if empty
 
+	// Systemd boots the image with its own systemd, which starts sshd and asks
+	// PAM, instead of starting sshd alone.
+	Systemd  bool
+	Packages []string // Debian packages that the image has beside the lab's
+
 	Memory int64 // MemTotal in /proc/meminfo, in bytes
 
 	// Clock is by how much the host's clock is ahead, to the second. All that
@@ -129,6 +135,13 @@ type HostConfig struct {
 }
 
 var nameRE = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
+
+var packageRE = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)
+
+// pretends tells whether the host is one that only the lab's own pid 1 can be.
+func (h HostConfig) pretends() bool {
+	return h.Memory != 0 || h.CPUs != 0 || h.Kernel != "" || h.Machine != "" || h.Clock != 0 || h.Musl || len(h.Cgroup) > 0
+}
 
 // withDefaults returns c completed, or an error that names what is wrong.
 func (c Config) withDefaults() (Config, error) {
@@ -188,6 +201,12 @@ func (h HostConfig) check() error {
 		return fmt.Errorf("name %q: use lower-case letters, digits and hyphens", h.Name)
 	case h.Arch != "" && h.Image == "":
 		return fmt.Errorf("architecture %s needs an image: this machine's / has its own", h.Arch)
+	case (h.Systemd || len(h.Packages) > 0) && h.Image == "":
+		return errors.New("systemd and packages need an image: this machine's / is not the lab's to change or boot")
+	case h.Systemd && h.pretends():
+		return errors.New("a host with systemd has this machine's memory, cpus, kernel, clock and glibc")
+	case h.Systemd && h.Arch != "" && !native(h.Arch):
+		return errors.New("systemd does not boot under an emulator")
 	case h.Memory < 0 || h.CPUs < 0 || h.LocalSize < 0 || h.LocalNodes < 0 || h.MaxStartups < 0 || h.MaxSessions < 0:
 		return fmt.Errorf("a size or count is negative")
 	case h.Musl && h.Glibc != "":
@@ -200,6 +219,11 @@ func (h HostConfig) check() error {
 	for _, p := range h.Hide {
 		if !filepath.IsAbs(p) || filepath.Clean(p) != p || p == "/" {
 			return fmt.Errorf("hide %q: want a clean absolute path", p)
+		}
+	}
+	for _, p := range h.Packages {
+		if !packageRE.MatchString(p) {
+			return fmt.Errorf("package %q is not the name of a Debian package", p)
 		}
 	}
 	for _, p := range h.Noexec {

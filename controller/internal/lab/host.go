@@ -172,6 +172,11 @@ func (h *Host) Command(ctx context.Context, argv ...string) (*exec.Cmd, error) {
 	if pid == 0 {
 		return nil, fmt.Errorf("host %s does not run", h.Name)
 	}
+	if h.Config.Systemd {
+		if pid, err = innerPID(pid); err != nil {
+			return nil, fmt.Errorf("host %s: %w", h.Name, err)
+		}
+	}
 	enter := []string{"--target", strconv.Itoa(pid), "--mount", "--uts", "--ipc", "--net", "--pid", "--"}
 	if h.Config.Musl {
 		enter = append(enter, "chroot", muslRoot)
@@ -206,7 +211,14 @@ func (h *Host) KillSSHD(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := h.Exec(ctx, "pkill", "-KILL", "-x", "sshd"); err != nil {
+	if h.Config.Systemd { // it would start one that is killed again
+		if _, err := h.Exec(ctx, "systemctl", "stop", "ssh.service"); err != nil {
+			return err
+		}
+		if err := h.DropSessions(ctx); err != nil && !exited(err, 1) { // there may be none
+			return err
+		}
+	} else if _, err := h.Exec(ctx, "pkill", "-KILL", "-x", "sshd"); err != nil {
 		return err
 	}
 	for listens(strconv.Itoa(pid), h.Port) {
@@ -219,10 +231,16 @@ func (h *Host) KillSSHD(ctx context.Context) error {
 	return nil
 }
 
+// exited tells whether err is of a program that ended with code.
+func exited(err error, code int) bool {
+	var exit *exec.ExitError
+	return errors.As(err, &exit) && exit.ExitCode() == code
+}
+
 // DropSessions kills the sessions of sshd but not sshd itself: connections
 // break, and new ones are accepted.
 func (h *Host) DropSessions(ctx context.Context) error {
-	_, err := h.Exec(ctx, "pkill", "-KILL", "-f", "^sshd: [^/]")
+	_, err := h.Exec(ctx, "pkill", "-KILL", "-f", "^sshd(-session)?: [^/]")
 	return err
 }
 
@@ -234,6 +252,12 @@ func (h *Host) StartSSHD(ctx context.Context) error {
 	}
 	if pid == 0 {
 		return fmt.Errorf("host %s does not run", h.Name)
+	}
+	if h.Config.Systemd {
+		if _, err := h.Exec(ctx, "systemctl", "start", "ssh.service"); err != nil {
+			return err
+		}
+		return answers(ctx, net.JoinHostPort(h.Addr, "22"))
 	}
 	if err := syscall.Kill(pid, startSignal); err != nil {
 		return fmt.Errorf("start sshd on %s: %w", h.Name, err)

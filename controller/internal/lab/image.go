@@ -5,6 +5,7 @@ package lab
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -30,16 +31,35 @@ var emulators = map[string]string{
 	"ppc64el": "qemu-ppc64le", "riscv64": "qemu-riscv64", "s390x": "qemu-s390x",
 }
 
+// packages are all that h's image has beyond debootstrap's minimum and what
+// comes on top, in an order that does not depend on how they were named.
+func (h HostConfig) packages() []string {
+	names := slices.Clone(h.Packages)
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // imageKey names the base layer that a host stands on, and an image's directory
 // in the cache.
 func imageKey(h HostConfig) string {
-	switch {
-	case h.Image == "":
+	if h.Image == "" {
 		return "machine"
-	case h.Arch == "":
-		return h.Image + "-" + debianArch()
 	}
-	return h.Image + "-" + h.Arch
+	arch := h.Arch
+	if arch == "" {
+		arch = debianArch()
+	}
+	key := h.Image + "-" + arch
+	names := h.packages()
+	if h.Systemd {
+		key += "-systemd"
+		names = append(names, systemdPackages)
+	}
+	if len(names) > 0 {
+		sum := sha256.Sum256([]byte(imagePackages + " " + strings.Join(names, " ")))
+		key += fmt.Sprintf("-%x", sum[:6])
+	}
+	return key
 }
 
 // debianArch is Debian's name for what this program was built for.
@@ -81,6 +101,11 @@ func imageRoot(ctx context.Context, c Config, h HostConfig) (string, error) {
 	if err := canRun(h.Image, arch); err != nil {
 		return "", err
 	}
+	if h.Systemd {
+		if err := canBoot(); err != nil {
+			return "", err
+		}
+	}
 	root := filepath.Join(c.CacheDir, imageKey(h))
 	if _, err := os.Stat(root); err == nil {
 		return root, nil
@@ -100,7 +125,19 @@ func imageRoot(ctx context.Context, c Config, h HostConfig) (string, error) {
 		return root, nil // made by whom we waited for
 	}
 	c.Progress(fmt.Sprintf("making image %s in %s, which takes some minutes the first time", imageKey(h), root))
-	if err := makeImage(ctx, root, h.Image, arch, c.Mirror); err != nil {
+	if names := h.packages(); len(names) > 0 {
+		plain := h
+		plain.Packages = nil
+		below, err := imageRoot(ctx, c, plain)
+		if err != nil {
+			return "", err
+		}
+		if err := addPackages(ctx, root, below, names); err != nil {
+			return "", fmt.Errorf("make image %s with %s: %w", imageKey(h), strings.Join(names, ", "), err)
+		}
+		return root, nil
+	}
+	if err := makeImage(ctx, root, h, arch, c.Mirror); err != nil {
 		return "", fmt.Errorf("make image %s: %w", imageKey(h), err)
 	}
 	return root, nil
@@ -133,12 +170,19 @@ func canRun(image, arch string) error {
 
 // makeImage has debootstrap fill a directory beside root, which becomes root
 // when it is whole.
-func makeImage(ctx context.Context, root, image, arch, mirror string) error {
+func makeImage(ctx context.Context, root string, h HostConfig, arch, mirror string) error {
 	part := root + ".part"
 	if err := removePart(part); err != nil {
 		return err
 	}
-	args := []string{"--variant=minbase", "--arch=" + arch, "--include=" + imagePackages, image, part}
+	packages := imagePackages
+	if h.Systemd {
+		packages += "," + systemdPackages
+	}
+	args := []string{"--variant=minbase", "--arch=" + arch, "--include=" + packages, h.Image, part}
+	if mirror == "" {
+		mirror = aptMirror(ctx, h.Image)
+	}
 	if mirror != "" {
 		args = append(args, mirror)
 	}
@@ -154,9 +198,20 @@ func makeImage(ctx context.Context, root, image, arch, mirror string) error {
 		}
 		return errors.Join(fmt.Errorf("debootstrap: %w\n%s", err, bytes.TrimSpace(out)), removePart(part))
 	}
-	for _, dir := range []string{"var/cache/apt/archives", "var/lib/apt/lists", "debootstrap"} {
-		if err := os.RemoveAll(filepath.Join(part, dir)); err != nil {
+	return finish(part, root)
+}
+
+// finish makes part the image root, without what only its making needed.
+func finish(part, root string) error {
+	for _, pattern := range []string{"var/cache/apt/archives/*.deb", "var/cache/apt/*.bin", "var/lib/apt/lists/*", "debootstrap"} {
+		found, err := filepath.Glob(filepath.Join(part, pattern))
+		if err != nil {
 			return err
+		}
+		for _, path := range found {
+			if err := os.RemoveAll(path); err != nil {
+				return err
+			}
 		}
 	}
 	if err := unmountAll(part); err != nil {

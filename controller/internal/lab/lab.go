@@ -176,9 +176,14 @@ func (l *Lab) prepare(c Config, roots map[string]string) error {
 			if known[i], err = knownHostsLines(hc.KnownHosts, addr, keys); err != nil {
 				return err
 			}
+			command := []string{"/usr/sbin/sshd", "-D", "-e"}
+			if hc.Systemd {
+				command = nspawn(d.root, hc.Name)
+			}
 			l.state.Hosts[i] = hostState{Config: hc, Addr: addr, Upper: d.upper, Boot: bootOrder{
 				Root: d.root, Mounts: mounts, Hostname: hc.Name, Addr: fmt.Sprintf("%s/%d", addr, slotBits),
-				CPUs: hc.CPUs, Kernel: hc.Kernel, Machine: hc.Machine, Memory: hc.Memory, Clock: int64(hc.Clock.Seconds()), Command: []string{"/usr/sbin/sshd", "-D", "-e"}, Ephemeral: c.Ephemeral,
+				CPUs: hc.CPUs, Kernel: hc.Kernel, Machine: hc.Machine, Memory: hc.Memory, Clock: int64(hc.Clock.Seconds()), Command: command, Ephemeral: c.Ephemeral,
+				Systemd: hc.Systemd, Cgroup: cgroupName(l.Dir, hc.Name),
 			}}
 			l.Hosts[i] = newHost(l, i+1, l.state.Hosts[i])
 			return nil
@@ -220,7 +225,10 @@ func (l *Lab) start(ctx context.Context, hosts []*Host) (err error) {
 		if err := boots[i].listening(ctx); err != nil {
 			return err
 		}
-		return answers(ctx, net.JoinHostPort(h.Addr, "22"))
+		if err := answers(ctx, net.JoinHostPort(h.Addr, "22")); err != nil || !h.Config.Systemd {
+			return err
+		}
+		return h.booted(ctx)
 	}); err != nil {
 		return err
 	}

@@ -288,3 +288,60 @@ func TestPurge(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 }
+
+// TestSystemd boots an image twice, with systemd and everything below it, and
+// leaves nothing of two hosts that ended.
+func TestSystemd(t *testing.T) {
+	needRoot(t)
+	image := HostConfig{Image: "bookworm", Systemd: true}
+	repo, err := filepath.Abs("../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	defer cancel()
+	l, err := Up(ctx, Config{Dir: t.TempDir(), CacheDir: filepath.Join(repo, ".cache", "images"), Ephemeral: true, Hosts: []HostConfig{image, image}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Down(context.Background())
+	groups := func() []string {
+		top, err := cgroupMount()
+		if err != nil || top == "" {
+			t.Fatalf("no control groups: %v", err)
+		}
+		found, err := filepath.Glob(filepath.Join(top, cgroupName(l.Dir, "*")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	traces := tracesOf(t, l)
+	if got := groups(); len(got) != 2 {
+		t.Errorf("control groups are %q", got)
+	}
+	h := l.Hosts[0]
+	// What one host's systemd does to its own groups is not the other's.
+	for _, command := range []string{
+		"systemctl is-system-running", "systemctl restart ssh", "test $(hostname) = h1", "echo 1 > /proc/sys/net/ipv4/ip_forward", "touch /etc/kept",
+	} {
+		if _, err := h.Exec(ctx, "sh", "-c", command); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := h.Reboot(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range l.Hosts {
+		if out, err := l.SSH(ctx, AdminUser, h, "sudo ps -o comm= -p 1; ls /etc/kept; ip -4 -o addr show eth0").CombinedOutput(); err != nil && h == l.Hosts[0] || !strings.HasPrefix(string(out), "systemd\n") || !strings.Contains(string(out), h.Addr) {
+			t.Errorf("%s: %v: %s", h.Name, err, out)
+		}
+	}
+	if err := l.Down(ctx); err != nil {
+		t.Fatal(err)
+	}
+	traces.gone(t)
+	if left := groups(); len(left) > 0 {
+		t.Errorf("control groups left: %q", left)
+	}
+}

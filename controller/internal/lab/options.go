@@ -21,6 +21,8 @@ type option struct {
 var options = [...]option{
 	{"image", "bookworm", "a Debian release instead of this machine", text(func(h *HostConfig) *string { return &h.Image })},
 	{"arch", "arm64", "the image's architecture, through qemu-user", text(func(h *HostConfig) *string { return &h.Arch })},
+	{"systemd", "", "boot the image with its systemd", yes(func(h *HostConfig) *bool { return &h.Systemd })},
+	{"package", "chrony", "a package that the image has; repeats", list(func(h *HostConfig) *[]string { return &h.Packages })},
 	{"memory", "1GB", "MemTotal in /proc/meminfo", size(func(h *HostConfig) *int64 { return &h.Memory })},
 	{"cpus", "1", "CPUs in /proc, /sys and, as far as the machine has them, nproc", number(func(h *HostConfig) *int { return &h.CPUs })},
 	{"kernel", "3.10.0", "release that uname(2) and /proc tell", text(func(h *HostConfig) *string { return &h.Kernel })},

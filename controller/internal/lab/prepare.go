@@ -46,18 +46,25 @@ func prepareHost(h HostConfig, d hostDirs, rsaKey keyPair) ([]ssh.PublicKey, []m
 	}
 	mounts := []mount{
 		{Type: "overlay", Source: "overlay", Target: "/", Data: fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", strings.Join(d.lower, ":"), d.upper, d.work)},
-		{Type: "proc", Source: "proc", Target: "/proc", Flags: unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
-		{Type: "sysfs", Source: "sysfs", Target: "/sys", Flags: unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
-		{Type: "tmpfs", Source: "tmpfs", Target: "/dev", Flags: unix.MS_NOSUID, Data: "mode=755,size=1m"},
-		{Type: "devpts", Source: "devpts", Target: "/dev/pts", Flags: unix.MS_NOSUID | unix.MS_NOEXEC, Data: "newinstance,ptmxmode=0666,mode=620,gid=5"},
-		{Type: "tmpfs", Source: "tmpfs", Target: "/dev/shm", Flags: unix.MS_NOSUID | unix.MS_NODEV, Data: "mode=1777"},
-		{Type: "tmpfs", Source: "tmpfs", Target: "/run", Flags: unix.MS_NOSUID | unix.MS_NODEV, Data: "mode=755,size=20%"},
+	}
+	if !h.Systemd {
+		mounts = append(mounts, ownMounts...)
 	}
 	more, err := differ(l, h, d)
 	if err != nil {
 		return nil, nil, err
 	}
 	return keys, append(mounts, more...), nil
+}
+
+// ownMounts are what a host has beside its root; systemd-nspawn mounts its own.
+var ownMounts = []mount{
+	{Type: "proc", Source: "proc", Target: "/proc", Flags: unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
+	{Type: "sysfs", Source: "sysfs", Target: "/sys", Flags: unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
+	{Type: "tmpfs", Source: "tmpfs", Target: "/dev", Flags: unix.MS_NOSUID, Data: "mode=755,size=1m"},
+	{Type: "devpts", Source: "devpts", Target: "/dev/pts", Flags: unix.MS_NOSUID | unix.MS_NOEXEC, Data: "newinstance,ptmxmode=0666,mode=620,gid=5"},
+	{Type: "tmpfs", Source: "tmpfs", Target: "/dev/shm", Flags: unix.MS_NOSUID | unix.MS_NODEV, Data: "mode=1777"},
+	{Type: "tmpfs", Source: "tmpfs", Target: "/run", Flags: unix.MS_NOSUID | unix.MS_NODEV, Data: "mode=755,size=20%"},
 }
 
 // writeHostKeys gives the host its own ed25519 and ecdsa keys; the rsa key, slow
@@ -128,7 +135,7 @@ func writeSSHD(l *layer, h HostConfig) error {
 	if h.Musl {
 		add("ChrootDirectory %s", muslRoot)
 	}
-	add("UsePAM %s", map[bool]string{true: "yes", false: "no"}[h.PAM])
+	add("UsePAM %s", map[bool]string{true: "yes", false: "no"}[h.PAM || h.Systemd])
 	lines = append(lines,
 		"PasswordAuthentication no", "KbdInteractiveAuthentication no", "PermitRootLogin prohibit-password",
 		"UseDNS no", "PrintMotd no", "PrintLastLog no", "X11Forwarding no", "AcceptEnv LANG LC_*", "PidFile /run/sshd.pid")

@@ -144,6 +144,9 @@ func clear(ctx context.Context, dir string) error {
 			return err
 		}
 	}
+	if err := removeCgroups(ctx, dir); err != nil {
+		return err
+	}
 	if err := removeNetwork(ctx, dir); err != nil {
 		return err
 	}
