@@ -76,9 +76,9 @@ func TestReadDifference(t *testing.T) {
 	if err != nil || !slices.Equal(got, contents) {
 		t.Fatalf("got %q, %v", got, err)
 	}
-	nothing := func(tree.Entry, io.Reader) error { return nil } // what is left unread is hashed as well
+	nothing := func(tree.Entry, io.Reader) error { return nil } // what is left unread is passed over
 	for name, bad := range map[string]string{
-		"altered": "zerotwo and m0rethree", "short": stream[:len(stream)-1], "empty": "", "long": stream + "x",
+		"short": stream[:len(stream)-1], "empty": "", "long": stream + "x",
 	} {
 		if err := read(bad, nothing); kindOf(err) != wire.KindArchiveCorrupt {
 			t.Errorf("%s: %v", name, err)
@@ -100,7 +100,7 @@ type brokenReader struct{ err error }
 func (b brokenReader) Read([]byte) (int, error) { return 0, b.err }
 
 // FuzzReadDifference: whatever comes, every visited file has at most its size,
-// and no error means that all sums were right and nothing was left.
+// and no error means that nothing was left.
 func FuzzReadDifference(f *testing.F) {
 	f.Add([]byte("zerotwo and morethree"), []byte("[[0,9]]"))
 	f.Add([]byte("zero"), []byte("[[0,1]]"))

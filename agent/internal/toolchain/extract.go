@@ -107,7 +107,7 @@ func (u *Upload) extract(received func(int64)) (*Staged, error) {
 			u.store.fault("extract.half")
 		}
 	}
-	m, err := u.read(stream, x.visit)
+	m, proved, err := u.read(stream, x.visit)
 	if werr := x.wait(); werr != nil {
 		err = werr // visit failed because a writer had
 	}
@@ -116,7 +116,7 @@ func (u *Upload) extract(received func(int64)) (*Staged, error) {
 		return nil, err
 	}
 	stream.Close() // that goroutine has ended
-	if err := u.check(source, m, dir); err != nil {
+	if err := u.check(source, m, proved, dir); err != nil {
 		return nil, err
 	}
 	if received != nil {
@@ -147,26 +147,27 @@ func (u *Upload) entries() int {
 	return u.release.Tree.Files + u.release.Tree.Dirs
 }
 
-// read extracts the archive through visit. The transfer's sha256 proves all of
-// its bytes and the compression's own checksum that they were decoded right; so
-// where the tree manifest came along, proved by its sum, no file is hashed
-// again: that would take longer than all the rest.
-func (u *Upload) read(stream io.Reader, visit func(tree.Entry, io.Reader) error) (tree.Manifest, error) {
+// read extracts what comes through visit and gives the tree's manifest, and
+// whether that is proved to be the one that was promised. The transfer's sha256
+// proves all of its bytes and the compression's own checksum that they were
+// decoded right; so where the manifest is known, no file is hashed again: that
+// would take longer than all the rest.
+func (u *Upload) read(stream io.Reader, visit func(tree.Entry, io.Reader) error) (m tree.Manifest, proved bool, err error) {
 	if g := u.gathered; u.transfer.Difference {
-		return g.tree, tree.ReadDifference(stream, g.tree, g.lacks, visit)
+		return g.tree, g.proved, tree.ReadDifference(stream, g.tree, g.lacks, visit)
 	}
 	if len(u.transfer.Manifest) == 0 || u.release.Tree == (wire.Tree{}) {
 		limits := tree.LimitsOf(u.release.Tree)
 		if u.release.Tree == (wire.Tree{}) {
 			limits = tree.DefaultLimits()
 		}
-		return tree.Read(stream, limits, visit)
+		m, err = tree.Read(stream, limits, visit)
+		return m, false, err
 	}
-	m, err := UnpackManifest(u.transfer.Manifest, u.release.Tree)
-	if err != nil {
-		return nil, err
+	if m, err = UnpackManifest(u.transfer.Manifest, u.release.Tree); err != nil {
+		return nil, false, err
 	}
-	return m, tree.ReadKnown(stream, m, visit)
+	return m, true, tree.ReadKnown(stream, m, visit)
 }
 
 // UnpackManifest reads a tree manifest that came along, and proves that it is
@@ -184,8 +185,9 @@ func UnpackManifest(packed []byte, want wire.Tree) (tree.Manifest, error) {
 }
 
 // check compares what came with what was promised. source has been read to
-// the end of the compressed stream; there may be nothing behind it.
-func (u *Upload) check(source *follower, m tree.Manifest, dir string) error {
+// the end of the compressed stream; there may be nothing behind it. proved is a
+// manifest whose sum was compared already.
+func (u *Upload) check(source *follower, m tree.Manifest, proved bool, dir string) error {
 	if _, err := io.Copy(io.Discard, source); err != nil {
 		return err
 	}
@@ -199,7 +201,7 @@ func (u *Upload) check(source *follower, m tree.Manifest, dir string) error {
 	switch sum := hex.EncodeToString(source.hash.Sum(nil)); {
 	case sum != u.transfer.SHA256:
 		err = fmt.Errorf("sha256 of what arrived is %s, not %s", sum, u.transfer.SHA256)
-	case m.Sum() != want.SHA256:
+	case !proved && m.Sum() != want.SHA256:
 		err = fmt.Errorf("tree manifest has sha256 %s, not %s", m.Sum(), want.SHA256)
 	case files != want.Files || dirs != want.Dirs || size != want.Bytes:
 		err = fmt.Errorf("tree has %d files, %d directories, %d bytes, not %d, %d, %d",

@@ -19,7 +19,9 @@ type Gathered struct {
 	store *Store
 	top   string // of its own in staging; "" once the tree was moved on
 	tree  tree.Manifest
-	lacks []int // files of tree
+	// proved is a tree whose sum was compared with the release's.
+	proved bool
+	lacks  []int // files of tree
 }
 
 // Lacks are the files that the host has nowhere; none where all was found.
@@ -63,6 +65,7 @@ type Bases []base
 // manifest says is where to look.
 type base struct {
 	dir   string
+	sum   string        // of tree, as its manifest says
 	tree  tree.Manifest // nil: a file may be where it should be
 	bySum map[[sha256.Size]byte]string
 }
@@ -81,10 +84,13 @@ func (s *Store) Bases(st *State) Bases {
 			continue
 		}
 		var entries tree.Manifest
+		sum := ""
 		if m, err := s.readManifest(t.Version); err == nil {
 			entries, _ = m.Entries()
+			sum = m.Tree.SHA256
 		}
 		b := newBase(t.Dir, entries)
+		b.sum = sum
 		if t == st.Wanted {
 			bases = slices.Insert(bases, 0, b)
 		} else {
@@ -111,25 +117,32 @@ func newBase(dir string, m tree.Manifest) base {
 // Known gives the tree of a release if the host has its manifest already.
 func (b Bases) Known(release wire.Release) tree.Manifest {
 	for i := range b {
-		if b[i].tree != nil && b[i].tree.Sum() == release.Tree.SHA256 {
+		if b[i].tree != nil && b[i].sum == release.Tree.SHA256 && b[i].tree.Sum() == b[i].sum {
 			return b[i].tree
 		}
 	}
 	return nil
 }
 
-// find gives where the entry's content should be; "" for nowhere.
+// find gives where in the base the entry's content should be; "" for nowhere.
 func (b *base) find(e *tree.Entry) string {
 	if b.tree == nil {
-		return filepath.Join(b.dir, e.Path)
+		return e.Path
 	}
 	if same := b.tree.Find(e.Path); same != nil && same.SHA256 == e.SHA256 {
-		return filepath.Join(b.dir, e.Path)
+		return e.Path
 	}
-	if path, ok := b.bySum[e.SHA256]; ok {
-		return filepath.Join(b.dir, path)
+	return b.bySum[e.SHA256]
+}
+
+// promises tells whether the entry's content should be there. A manifest is
+// taken at its word: what is not as it says is found out in the copying.
+func (b *base) promises(e *tree.Entry) bool {
+	if b.tree != nil {
+		return b.find(e) != ""
 	}
-	return ""
+	st, err := os.Lstat(filepath.Join(b.dir, e.Path))
+	return err == nil && st.Mode().IsRegular() && st.Size() == e.Size
 }
 
 // promise tells whether enough of the tree should be there.
@@ -142,11 +155,7 @@ func (b Bases) promise(m tree.Manifest) bool {
 		}
 		all += e.Size
 		for j := range b {
-			path := b[j].find(e)
-			if path == "" {
-				continue
-			}
-			if st, err := os.Lstat(path); err == nil && st.Mode().IsRegular() && st.Size() == e.Size {
+			if b[j].promises(e) {
 				there += e.Size
 				break
 			}
@@ -155,7 +164,8 @@ func (b Bases) promise(m tree.Manifest) bool {
 	return there > 0 && there >= all/minShare
 }
 
-// Gather copies what bases have of the tree m into staging. It believes no
+// Gather copies what bases have of the tree m, whose sum the caller has
+// compared, into staging. It believes no
 // size, time or manifest: every byte is hashed as it is copied, and what has
 // another sum is lacking. It gives nil where bases have too little. restore
 // gives a go.env as it was shipped.
@@ -163,7 +173,7 @@ func (s *Store) Gather(ctx context.Context, bases Bases, m tree.Manifest, restor
 	if !bases.promise(m) {
 		return nil, nil
 	}
-	g := &Gathered{store: s, tree: m}
+	g := &Gathered{store: s, tree: m, proved: true}
 	err := g.gather(ctx, &gatherer{bases: bases, restore: restore})
 	if err != nil {
 		return nil, errors.Join(hostError(fmt.Errorf("gather what the host has: %w", err)), g.Discard())
@@ -189,6 +199,10 @@ func (g *Gathered) gather(ctx context.Context, c *gatherer) (err error) {
 	defer to.close()
 	g.store.fault("gather.made")
 	c.to = to
+	defer c.close()
+	if err := c.open(); err != nil {
+		return err
+	}
 	c.run(ctx, g.tree, func() { g.store.fault("gather.half") })
 	if err := context.Cause(ctx); err != nil {
 		return stopped(err)

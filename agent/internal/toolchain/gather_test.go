@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -235,19 +236,29 @@ func TestGatherLeavesARelativelyStrangeTreeAlone(t *testing.T) {
 func TestWrongDifferenceIsRefused(t *testing.T) {
 	files := alikeTree("1.2")
 	a := pack(t, "1.2", files)
-	for name, spoil := range map[string]func(a *archive, files map[string]string){
-		"a file altered": func(_ *archive, files map[string]string) { files["src/p1/p.go"] = "package p1 // 1.3\n" },
-		"too short":      func(_ *archive, files map[string]string) { files["src/p7/p.go"] = "" },
-		"too long":       func(_ *archive, files map[string]string) { files["src/p7/p.go"] += "more" },
+	for name, spoil := range map[string]func(files map[string]string){
+		"of another content": func(files map[string]string) { files["src/p1/p.go"] = "package p1 // 1.3\n" },
+		"too short":          func(files map[string]string) { files["src/p7/p.go"] = "" },
+		"too long":           func(files map[string]string) { files["src/p7/p.go"] += "more" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStore(t)
 			preparedAlike("1.1")(t, s)
 			before := listing(t, s.Root)
-			bad := alikeTree("1.2")
-			spoil(&a, bad)
-			_, err := applyDifference(t.Context(), s, a, bad)
-			if kindOf(err) != wire.KindArchiveCorrupt {
+			st, err := s.Inspect(t.Context(), "1.2", false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g, err := gathered(t.Context(), s, st, a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			good, _ := difference(a, g, files)
+			altered := maps.Clone(files)
+			spoil(altered)
+			bad, _ := difference(a, g, altered)
+			bad.transfer.SHA256 = good.transfer.SHA256 // all that the sizes of files do not say
+			if _, err := stageFrom(t.Context(), s, bad, g); kindOf(err) != wire.KindArchiveCorrupt {
 				t.Fatalf("%v", err)
 			}
 			if after := listing(t, s.Root); !slices.Equal(before, after) {
