@@ -13,6 +13,9 @@ import (
 // maxRange bounds the hosts that one range may stand for.
 const maxRange = 1_000_000
 
+// maxDigits is how many digits Python makes a number of.
+const maxDigits = 4300
+
 var (
 	bracketedPortRE = regexp.MustCompile(`^\[(.+)\]:([0-9]+)$`)
 	hostPortRE      = regexp.MustCompile(`^((?:[^:\[\]]|\[[^\]]*\])*):([0-9]+)$`)
@@ -47,23 +50,23 @@ func ipv6Pattern() string {
 }
 
 // splitAddress separates host and port as Ansible's parse_address does; ok is
-// false for what it does not take for an address. A port of 0 means none.
-func splitAddress(s string, ranges bool) (host string, port int, ok bool) {
+// false for what it does not take for an address. A port has any number of
+// digits, the first of which is no zero; "" means none.
+func splitAddress(s string, ranges bool) (host, port string, ok bool) {
 	host = s
 	for _, re := range []*regexp.Regexp{bracketedPortRE, hostPortRE} {
 		if m := re.FindStringSubmatch(host); m != nil {
-			n, err := strconv.Atoi(m[2])
-			if err != nil {
-				return s, 0, false
+			if len(m[2]) > maxDigits {
+				return s, "", false
 			}
-			host, port = m[1], n
+			host, port = m[1], strings.TrimLeft(m[2], "0")
 		}
 	}
 	if !isHostname(host) && !ipv4RE.MatchString(host) && !ipv6RE.MatchString(host) {
-		return s, 0, false
+		return s, "", false
 	}
 	if !ranges && strings.Contains(host, "[") {
-		return s, 0, false
+		return s, "", false
 	}
 	return host, port, true
 }
@@ -106,14 +109,14 @@ func rangeLen(s string) int {
 }
 
 // expandHosts gives the hosts that a key of a hosts section stands for, and
-// the port written behind it, or 0.
-func expandHosts(pattern string) ([]string, int, error) {
+// the port written behind it, or "".
+func expandHosts(pattern string) ([]string, string, error) {
 	if !strings.ContainsAny(pattern, "[:") {
-		return []string{pattern}, 0, nil
+		return []string{pattern}, "", nil
 	}
 	host, port, ok := splitAddress(pattern, true)
 	if !ok {
-		host, port = pattern, 0
+		host, port = pattern, ""
 	}
 	if !strings.Contains(host, "[") {
 		return []string{host}, port, nil

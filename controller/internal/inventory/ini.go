@@ -257,22 +257,22 @@ func (p *iniSource) hosts(line string) error {
 }
 
 // hostNames gives the hosts that the first word of a line stands for.
-func (p *iniSource) hostNames(word string) ([]string, int, error) {
+func (p *iniSource) hostNames(word string) ([]string, string, error) {
 	hosts, port, err := expandHosts(word)
 	switch {
 	case err != nil:
-		return nil, 0, p.errorf("host %s: %v", word, err)
-	case strings.HasSuffix(strings.TrimFunc(word, isPythonSpace), ":") && port == 0:
-		return nil, 0, p.errorf("the host %s ends in a colon, behind which a port is missing", word).
+		return nil, "", p.errorf("host %s: %v", word, err)
+	case strings.HasSuffix(strings.TrimFunc(word, isPythonSpace), ":") && port == "":
+		return nil, "", p.errorf("the host %s ends in a colon, behind which a port is missing", word).
 			hint("if this is YAML, let the file's name end in .yaml")
 	}
 	for _, h := range hosts {
 		switch strings.TrimFunc(h, isPythonSpace) {
 		case "---":
-			return nil, 0, p.errorf("--- begins a YAML document").hint("if this is YAML, let the file's name end in .yaml")
+			return nil, "", p.errorf("--- begins a YAML document").hint("if this is YAML, let the file's name end in .yaml")
 		case "":
 			if h == "" {
-				return nil, 0, p.errorf("a host of the group %s has an empty name", p.section)
+				return nil, "", p.errorf("a host of the group %s has an empty name", p.section)
 			}
 		}
 	}

@@ -182,7 +182,7 @@ func (p *pluginResult) group(name string, where Position) error {
 		}
 	}
 	for _, h := range p.list(of.val, "hosts") {
-		p.addHost(h.data.(string), g, 0, p.src, h.line)
+		p.addHost(h.data.(string), g, "", p.src, h.line)
 	}
 	for _, c := range p.list(of.val, "children") {
 		if err := p.group(c.data.(string), c.pos()); err != nil {

@@ -327,7 +327,7 @@ func (s *scriptSource) members(g *group, p pair) error {
 func (s *scriptSource) host(g *group, name string, line int) {
 	src := *s.src
 	src.doc = s.doc
-	s.tree.addHost(name, g, 0, &src, line)
+	s.tree.addHost(name, g, "", &src, line)
 	if !s.seen[name] {
 		s.seen[name] = true
 		s.hosts = append(s.hosts, hostLine{name, line})

@@ -308,10 +308,10 @@ func (r *reader) readList(list string) error {
 
 // readHostList reads a list in which each word is one host.
 func (r *reader) readHostList(list string) error {
-	return r.listed(list, func(word string) ([]string, int, error) {
+	return r.listed(list, func(word string) ([]string, string, error) {
 		host, port, ok := splitAddress(word, false)
 		if !ok {
-			host, port = word, 0
+			host, port = word, ""
 		}
 		return []string{host}, port, nil
 	})
@@ -320,7 +320,7 @@ func (r *reader) readHostList(list string) error {
 // readRangeList reads a list in which words may have ranges.
 func (r *reader) readRangeList(list string) error { return r.listed(list, expandHosts) }
 
-func (r *reader) listed(list string, expand func(string) ([]string, int, error)) error {
+func (r *reader) listed(list string, expand func(string) ([]string, string, error)) error {
 	src := &source{doc: &document{name: "-i " + list}}
 	for word := range strings.SplitSeq(list, ",") {
 		word = strings.TrimSpace(word)

@@ -129,15 +129,14 @@ func (g *group) isBelow(top *group) bool {
 
 // addHost finds a host or makes it, and puts it into the group. The port
 // counts only where the host is new, as in Ansible; 0 is none.
-func (t *tree) addHost(name string, g *group, port int, src *source, line int) *Host {
+func (t *tree) addHost(name string, g *group, port string, src *source, line int) *Host {
 	h, ok := t.hosts[name]
 	if !ok {
 		h = &Host{Name: name, dir: src.dir, at: src.doc.at(line)}
 		t.hosts[name] = h
 		t.hostOrder = append(t.hostOrder, h)
-		if port != 0 {
-			text := strconv.Itoa(port)
-			h.set("ansible_port", variable{val: &value{doc: src.doc, line: line, data: int64(port), raw: text, size: 1}, line: line})
+		if port != "" {
+			h.set("ansible_port", variable{val: &value{doc: src.doc, line: line, data: parseBig(port, 10), raw: port, size: 1}, line: line})
 		}
 	}
 	t.addMember(g, h)

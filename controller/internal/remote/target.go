@@ -3,6 +3,7 @@ package remote
 import (
 	"fmt"
 	"math"
+	"math/big"
 	"slices"
 	"strconv"
 	"strings"
@@ -221,6 +222,9 @@ func (v *variables) number(names ...string) (float64, bool) {
 		return float64(n), true
 	case float64:
 		return n, true
+	case *big.Int:
+		f, _ := n.Float64()
+		return f, true
 	case string:
 		if f, err := strconv.ParseFloat(strings.TrimSpace(n), 64); err == nil {
 			return f, true

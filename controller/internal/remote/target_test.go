@@ -2,6 +2,7 @@ package remote
 
 import (
 	"errors"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -66,6 +67,7 @@ func TestTargetErrors(t *testing.T) {
 		{"ansible_ssh_pass", int64(12345), "keys only"},
 		{"ansible_port", "ssh", "not a number"},
 		{"ansible_port", int64(70000), "not a port"},
+		{"ansible_port", new(big.Int).Lsh(big.NewInt(1), 70), "not a port"},
 		{"ansible_port", true, "not a number"},
 		{"ansible_host", int64(5), "not a string"},
 		{"ansible_host", []any{"a"}, "a list"},
