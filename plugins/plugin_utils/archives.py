@@ -24,6 +24,8 @@ from ansible.utils.display import Display
 from ansible_collections.gofleet.golang.plugins.plugin_utils import beside, known, local, programs
 from ansible_collections.gofleet.golang.plugins.plugin_utils.errors import Missing, Refused, Unjudged
 
+ZSTD_FROM = 8  # hosts: gofleet says the same of all more
+
 
 class Archive:
     """An archive that is believed."""
@@ -61,7 +63,7 @@ class Archive:
     def _offered(self, gofleet, hosts, make):
         """Give what gofleet would send; None where that is not known, or where it cannot say."""
         with known.Cache(self.place) as cache:
-            key = _offer_key(gofleet, self.question, self.directory, self.place) + [min(hosts, 4)]
+            key = known.circumstances(gofleet, self.question, self.directory, self.place) + [min(hosts, ZSTD_FROM)]
             found = cache.kept("transfer", key)
             if found and known.stamp(found["file"]) == found["stamp"]:
                 return found
@@ -98,6 +100,10 @@ class Archive:
     def offer(self):
         """Give what a host is told that may need the archive."""
         return {"release": self.release, "transfer": self.transfer()}
+
+    def announce(self, control, whole=False, manifest=False):
+        """Tell the agent what travels."""
+        control["transfer"] = self.transfer(whole, manifest)
 
     def transfer(self, whole=False, manifest=False):
         """Give what travels.
@@ -180,23 +186,13 @@ def _from_bundle(location, question, directory, option):
             "%s, or let %s name a directory of archives or an http(s) URL" % (beside.WAY, option),
         )
     with known.Cache(location) as cache:
-        key = _offer_key(gofleet, question, directory, location)
+        key = known.circumstances(gofleet, question, directory, location)
         found = cache.kept("offer", key)
         if found is None:
             found = beside.offer(gofleet, question, location, directory)
             cache.keep("offer", key, found)
             cache.save()
     return Archive(location, question, directory, found["release"])
-
-
-def _offer_key(gofleet, question, directory, place):
-    """Tell everything that what gofleet says of an archive depends on."""
-    keys = [os.path.join(directory, key) for key in question.get("trusted_keys", [])]
-    config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    own = os.path.join(config, "gofleet")
-    keys += [own] + [os.path.join(own, name) for name in (sorted(os.listdir(own)) if os.path.isdir(own) else [])]
-    beside_it = [place + suffix for suffix in (".asc", ".evidence")]
-    return [question, directory, known.place_stamp(place)] + [known.stamp(path) for path in [gofleet] + beside_it + keys]
 
 
 def _forget(path):

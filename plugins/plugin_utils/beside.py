@@ -61,6 +61,24 @@ def offer(gofleet, question, location, directory, hosts=0, transfer=False):
         raise _unjudged(gofleet, location, "its answer is not understood") from err
 
 
+def files(gofleet, question, location, directory, audit=False, lacks=(), to=""):
+    """Give a bundle's modules or a directory's sources as gofleet apply offers them: a release and the
+    list of what is in it, or with lacks, what would travel to a host that lacks those, in the file to.
+    """
+    asked = {key: question[key] for key in ("part", "trusted_keys", "env") if key in question}
+    asked.update(location=location, directory=directory, audit=audit, lacks=list(lacks), to=to)
+    answer = _ask(gofleet, ["offer"], asked, location)
+    problem, found = answer.get("problem"), answer.get("offer")
+    try:
+        if problem:
+            kind = Missing if problem.get("missing") else Refused
+            raise kind("archive_missing" if problem.get("missing") else "archive_corrupt", problem["message"], problem.get("hint", ""))
+        found["release"]["tree"]["sha256"], found["transfer" if lacks else "manifest"]
+        return found
+    except (LookupError, TypeError) as err:
+        raise _unjudged(gofleet, location, "its answer is not understood") from err
+
+
 def _ask(gofleet, arguments, question, about):
     data = None if question is None else json.dumps(question).encode()
     try:

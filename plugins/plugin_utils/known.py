@@ -46,11 +46,31 @@ def place_stamp(place):
     return [stamp(path) for path in files]
 
 
+def tree_stamp(directory):
+    """Tell a directory and everything below it from what it was."""
+    seen = hashlib.sha256()
+    for where, directories, files in os.walk(directory):
+        directories.sort()
+        for name in sorted(files):
+            seen.update(json.dumps(stamp(os.path.join(where, name))).encode())
+    return seen.hexdigest()
+
+
 def _names(directory):
     try:
         return sorted(os.listdir(directory))
     except OSError:
         return []
+
+
+def circumstances(gofleet, question, directory, place):
+    """Tell everything that what gofleet says of what it is asked depends on."""
+    keys = [os.path.join(directory, key) for key in question.get("trusted_keys", [])]
+    config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    own = os.path.join(config, "gofleet")
+    keys += [own] + [os.path.join(own, name) for name in (sorted(os.listdir(own)) if os.path.isdir(own) else [])]
+    beside_it = [place + suffix for suffix in (".asc", ".evidence")]
+    return [question, directory, place_stamp(place)] + [stamp(path) for path in [gofleet] + beside_it + keys]
 
 
 def changed(path):
@@ -125,7 +145,7 @@ class Cache:
         return kept["said"] if kept and kept["key"] == key else None
 
     def keep(self, what, key, said):
-        """Keep what gofleet said."""
+        """Keep what gofleet said, unless something lies there that was changed just now."""
         self.entry[what] = {"key": key, "said": said}
         self.changed = self.changed or all(_settled(s) for s in place_stamp(self.path) if s)
 

@@ -22,7 +22,8 @@ from ansible.utils.display import Display
 
 from ansible_collections.gofleet.golang.plugins.plugin_utils import programs
 
-UNUSED = 60 * 86400  # seconds until what no play has asked for is removed
+DAY = 86400
+UNUSED = 60 * DAY  # seconds until what no play has asked for is removed
 
 
 def cache_directory():
@@ -50,14 +51,14 @@ def locked(path):
         os.close(fd)
 
 
-def sweep(directory):
+def sweep(directory, unused=UNUSED):
     """Remove what has not been used for long. Who uses something sets its times."""
     for name in os.listdir(directory):
         path = os.path.join(directory, name)
         with contextlib.suppress(OSError):
-            if name == "downloads":
-                sweep(path)
-            elif time.time() - os.stat(path).st_mtime > UNUSED:
+            if name in ("downloads", "differences"):
+                sweep(path, DAY if name == "differences" else unused)
+            elif time.time() - os.stat(path).st_mtime > unused:
                 if os.path.isdir(path):
                     shutil.rmtree(path)
                 else:
@@ -99,14 +100,14 @@ def _run_agent(arguments, data=b"", timeout=600):
 
 
 def questions(arguments, platforms):
-    """Give the result of a task whose arguments are wrong, and the archives that hosts of the platforms could ask for.
+    """Give the result of a task whose arguments are wrong, and the archives and file trees that hosts of the platforms could ask for.
 
-    Where no agent runs on this machine, what is wrong is told by the host.
+    Where no agent runs on this machine, what is wrong is told by the host, and it asks for its file trees.
     """
     found = _run_agent(["questions"] + platforms, json.dumps(arguments).encode() + b"\n")
     if found is None:
-        return None, _plain_questions(arguments, platforms)
-    return found.get("result"), found.get("archives", [])
+        return None, _plain_questions(arguments, platforms), []
+    return found.get("result"), found.get("archives", []), found.get("files", [])
 
 
 def _plain_questions(arguments, platforms):
@@ -115,7 +116,7 @@ def _plain_questions(arguments, platforms):
     version, archives = arguments.get(prefix + "go_version"), arguments.get(prefix + "archives", "../archives")
     pins, keys = arguments.get(prefix + "sha256") or {}, arguments.get(prefix + "trusted_keys") or []
     conditions = arguments.get(prefix + "preconditions") or {}
-    if arguments.get("state") not in (None, "", "present") or not isinstance(version, str) or not isinstance(archives, str):
+    if arguments.get("info") or arguments.get("state") not in (None, "", "present") or not isinstance(version, str) or not isinstance(archives, str):
         return []
     if not isinstance(pins, dict) or not isinstance(conditions, dict) or not isinstance(keys, list):
         return []

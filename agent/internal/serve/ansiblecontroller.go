@@ -33,12 +33,13 @@ func archiveFor(s *spec.Spec, p spec.Platform) *archiveQuestion {
 }
 
 // Questions reads a module's arguments and writes, as one JSON object, which
-// archives a host of these platforms could ask for, or the result of a task
+// archives and file trees a host of these platforms could ask for, or the result of a task
 // with such arguments where they are wrong. So both are known before a host is
 // contacted.
 func Questions(arguments io.Reader, platforms []string, out io.Writer) error {
 	var answer struct {
 		Archives []*archiveQuestion `json:"archives"`
+		Files    []filesQuestion    `json:"files,omitempty"`
 		Result   *moduleResult      `json:"result,omitempty"`
 	}
 	answer.Archives = []*archiveQuestion{}
@@ -47,6 +48,7 @@ func Questions(arguments io.Reader, platforms []string, out io.Writer) error {
 		answer.Result = refusal(err)
 		return json.NewEncoder(out).Encode(answer)
 	}
+	answer.Files = ord.files()
 	for _, name := range platforms {
 		p, err := spec.ParsePlatform(name)
 		if err != nil {

@@ -12,9 +12,12 @@ func TestQuestions(t *testing.T) {
 			`{"version":"1.26.8","platform":"linux/arm64","names":["go1.26.8.linux-arm64.tar.gz","go1.26.8.linux-arm64.module.tar.gz"],"archives":"../archives"}]}`,
 		`{"gofleet_go_version":"1.26.8","gofleet_archives":"x","gofleet_preconditions":{"arch":["riscv64"]},"_gofleet":{"prefix":"gofleet_"}}`: `{"archives":[` +
 			`{"version":"1.26.8","platform":"linux/riscv64","names":["go1.26.8.linux-riscv64.tar.gz","go1.26.8.linux-riscv64.module.tar.gz"],"archives":"x"}]}`,
-		`{"state":"absent"}`:      `{"archives":[]}`,
-		`{"state":"rolled_back"}`: `{"archives":[]}`,
-		`{"info":true}`:           `{"archives":[]}`,
+		`{"info":true,"modules":{"from":"x.bundle","private":["corp.example"]},"trusted_keys":["site.pub"],"user":{"name":"deploy"},"gopath":{"sources":"old"}}`: `{"archives":[],"files":[` +
+			`{"part":"modules","from":"x.bundle","trusted_keys":["site.pub"],"env":{"GONOSUMDB":"corp.example","GOSUMDB":"sum.golang.org"}},{"part":"gopath","from":"old"}]}`,
+		`{"state":"absent","modules":"x.bundle"}`: `{"archives":[]}`,
+		`{"state":"absent"}`:                      `{"archives":[]}`,
+		`{"state":"rolled_back"}`:                 `{"archives":[]}`,
+		`{"info":true}`:                           `{"archives":[]}`,
 	} {
 		var out strings.Builder
 		if err := Questions(strings.NewReader(arguments), []string{"linux/amd64", "linux/arm64", "linux/riscv64"}, &out); err != nil || out.String() != want+"\n" {

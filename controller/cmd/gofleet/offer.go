@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -21,7 +22,7 @@ import (
 const maxQuestion = 1 << 20
 
 // offerQuestion is what the collection asks: for an archive of a version for
-// a platform, judged as apply judges it.
+// a platform, or a file tree, judged as apply judges it.
 type offerQuestion struct {
 	Version     string        `json:"version"`
 	Platform    spec.Platform `json:"platform"`
@@ -31,6 +32,7 @@ type offerQuestion struct {
 	TrustedKeys []string      `json:"trusted_keys"` // whose bundles are taken
 	Transfer    bool          `json:"transfer"`     // say what would travel, and make it if need be
 	Hosts       int           `json:"hosts"`        // that it may travel to
+	filesQuestion
 }
 
 // offered answers an offerQuestion.
@@ -43,6 +45,7 @@ type offer struct {
 	Release  wire.Release   `json:"release"`
 	Transfer *wire.Transfer `json:"transfer,omitempty"` // with the tree manifest
 	File     string         `json:"file,omitempty"`     // that has what travels
+	Manifest []byte         `json:"manifest,omitempty"` // of a file tree: the list of what is in it, packed
 }
 
 type noOffer struct {
@@ -56,11 +59,12 @@ func (a *app) offerCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    "offer",
 		Hidden: true, // for programs
-		Short:  "tell the Ansible collection which archive to send",
+		Short:  "tell the Ansible collection which archive, modules or sources to send",
 		Long: `offer reads one question as JSON from standard input and answers as JSON: which
 archive of a version there is for a platform in a directory or bundle, why it is
 believed, as apply believes it, and which file has what travels to hosts, as apply
-makes it. The Ansible collection asks it.`,
+makes it; or likewise a bundle's modules, or a directory of sources. The Ansible
+collection asks it.`,
 		Example: `  gofleet offer <<end
   {"version": "1.26.8", "platform": "linux/amd64", "location": "site.bundle"}
   end`,
@@ -72,12 +76,16 @@ makes it. The Ansible collection asks it.`,
 				return fmt.Errorf("read the question: %w", err)
 			}
 			var answer offered
-			o, err := a.offer(cmd.Context(), q)
+			give := a.offer
+			if q.Part != "" {
+				give = a.offerFiles
+			}
+			o, err := give(cmd.Context(), q)
 			if answer.Offer = o; err != nil {
 				p := problemsOf(err)[0]
 				answer.Problem = &noOffer{Message: p.Message, Hint: p.Hint}
 				var missing *release.MissingError
-				answer.Problem.Missing = errors.As(err, &missing)
+				answer.Problem.Missing = errors.As(err, &missing) || q.Part != "" && errors.Is(err, fs.ErrNotExist)
 			}
 			return json.NewEncoder(a.stdout).Encode(answer)
 		},

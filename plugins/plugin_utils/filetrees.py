@@ -1,0 +1,108 @@
+# Copyright: (c) 2026, the gofleet authors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Modules and sources for hosts: what a bundle has, or a directory, as the program gofleet lists it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+
+from ansible_collections.gofleet.golang.plugins.plugin_utils import beside, known, local
+from ansible_collections.gofleet.golang.plugins.plugin_utils.errors import Refused, Unjudged
+
+# The parts of a host that travel beside the archive, by the names of their variables.
+PARTS = {"modules": "modules", "gopath": "sources"}
+
+
+class FileTree:
+    """A tree of files that is believed. Of it travels what a host lacks."""
+
+    def __init__(self, question, place, directory, found):
+        self.part = question["part"]
+        self.question = question
+        self.place = place
+        self.directory = directory
+        self.release = found["release"]
+        self.manifest = found["manifest"]
+        self.file = None  # what travels
+        self.sent = None
+
+    @property
+    def size(self):
+        """Of what travels."""
+        return self.sent["size"]
+
+    def announce(self, control, whole=False, manifest=False):
+        """Tell the agent what travels. It has the list already."""
+        control["files"][self.part]["transfer"] = dict(self.sent, whole=whole)
+        control["part"] = self.part
+
+    def prepare(self, lacks):
+        """Have gofleet make what travels to a host that lacks these files. Hosts that lack the same get the same."""
+        home = local.cache_directory()
+        if home is None:
+            raise Refused("archive_missing", "there is no private place for what travels", "let ~/.cache be a directory of your own")
+        os.makedirs(os.path.join(home, "differences"), mode=0o700, exist_ok=True)
+        name = hashlib.sha256(json.dumps([self.release["tree"], lacks]).encode()).hexdigest()[:32]
+        self.file = os.path.join(home, "differences", name)
+        with local.locked(self.file + ".lock"):
+            os.utime(self.file + ".lock")
+            self.sent = self._made() or self._make(lacks)
+
+    def _made(self):
+        """Give what was made before, if it is still there."""
+        try:
+            with open(self.file + ".json", encoding="utf-8") as f:
+                kept = json.load(f)
+            if kept["stamp"] != known.stamp(self.file):
+                return None
+            os.utime(self.file + ".json")
+            return kept["transfer"]
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+
+    def _make(self, lacks):
+        new = self.file + "." + secrets.token_hex(8)
+        try:
+            found = beside.files(beside.program(), self.question, self.place, self.directory, lacks=lacks, to=new)
+            if found["release"]["tree"] != self.release["tree"]:
+                raise known.changed(self.place)
+            os.rename(new, self.file)
+        finally:
+            if os.path.exists(new):
+                os.unlink(new)
+        with open(self.file + ".json", "w", encoding="utf-8") as f:
+            json.dump({"stamp": known.stamp(self.file), "transfer": found["transfer"]}, f)
+        return found["transfer"]
+
+
+def find(question, directory, prefix, audit):
+    """Give the FileTree that hosts are to have, or raise Refused.
+
+    directory is what a relative path is relative to; prefix stands before the
+    names of options. For an audit the signed list is enough.
+    """
+    place = os.path.abspath(os.path.join(directory, os.path.expanduser(question["from"])))
+    gofleet = beside.program()
+    if gofleet is None:
+        raise Unjudged(
+            "archive_missing",
+            "%s%s is for the program gofleet to read, and it is not on this machine's PATH" % (prefix, question["part"]),
+            "%s, or drop %s%s" % (beside.WAY, prefix, question["part"]),
+        )
+    with known.Cache(place) as cache:
+        key = known.circumstances(gofleet, question, directory, place)
+        if question["part"] == "gopath":
+            key.append(known.tree_stamp(place))
+        found = cache.kept(question["part"], key)
+        if found is None and audit:
+            found = cache.kept("list", key)
+        if found is None:
+            found = beside.files(gofleet, question, place, directory, audit)
+            cache.keep("list" if audit else question["part"], key, found)
+            cache.save()
+    return FileTree(question, place, directory, found)
