@@ -132,6 +132,7 @@ var readers = map[string]func(n node, s *Spec){
 	"preconditions":   func(n node, s *Spec) { n.preconditions(&s.Preconditions) },
 	"slo":             func(n node, s *Spec) { s.SLO = n.slo() },
 	"ca_certificates": func(n node, s *Spec) { s.CACertificates = n.caCertificates() },
+	"packages":        func(n node, s *Spec) { s.Packages = n.packages() },
 	"netrc":           func(n node, s *Spec) { s.Netrc = n.netrc() },
 	"modules":         func(n node, s *Spec) { s.Modules = n.modules() },
 	"gopath":          func(n node, s *Spec) { s.Gopath = n.gopath() },
@@ -141,7 +142,7 @@ var readers = map[string]func(n node, s *Spec){
 // reserved are the names of later parts.
 var reserved = []string{
 	"time",
-	"packages", "services", "firewall", "policy",
+	"services", "firewall", "policy",
 }
 
 // unknown reports a variable that has no reader.

@@ -32,7 +32,8 @@ type Spec struct {
 	Netrc          []NetrcEntry `json:"netrc,omitempty"`   // of the deploy user, without one of who runs the agent
 	Modules        *Modules     `json:"modules,omitempty"` // Env has what it needs
 	Gopath         *Gopath      `json:"gopath,omitempty"`  // likewise
-	SiteSeed       SiteSeed     `json:"-"`                 // it says how bytes travel, not what the host is
+	Packages       []Package    `json:"packages,omitempty"`
+	SiteSeed       SiteSeed     `json:"-"` // it says how bytes travel, not what the host is
 }
 
 // Verification levels, from cheap to thorough. Each includes those before it.

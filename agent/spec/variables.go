@@ -96,6 +96,14 @@ func Variables() []Variable {
 			{Name: "target", Type: "str", Format: "percentage", Required: true, Help: "the part of results that must be good"},
 			{Name: "window", Type: "str", Format: "duration", Default: "30d", Help: "how far back, 1h to 90d"},
 		}},
+		{Name: "packages", Type: "list", Elements: "raw", Default: []any{}, Help: "packages of the host's distribution, out of the bundle: names, or dictionaries", Fields: []Variable{
+			{Name: "name", Type: "str", Required: true, Help: "the package"},
+			{Name: "min", Type: "str", Format: "version", Help: "the lowest version; without an epoch, none is compared"},
+			{Name: "debian", Type: "str", Help: "its name on Debian, Ubuntu and their like, where it differs"},
+			{Name: "rhel", Type: "str", Help: "its name on RHEL, Rocky, Fedora and their like, where it differs"},
+			{Name: "suse", Type: "str", Help: "its name on SLES and openSUSE, where it differs"},
+			{Name: "alpine", Type: "str", Help: "its name on Alpine, where it differs"},
+		}},
 		{Name: "ca_certificates", Type: "list", Elements: "str", Default: []any{}, Help: "certificates of inner authorities for the system's store: PEM texts, or files with some"},
 		{Name: "netrc", Type: "list", Elements: "dict", Default: []any{}, Help: "credentials in the deploy user's ~/.netrc, for an inner GOPROXY or git server", Fields: []Variable{
 			{Name: "machine", Type: "str", Required: true, Help: "host of the URL, with the port if the URL has one"},

@@ -27,7 +27,7 @@ func Pack(text []byte) ([]byte, error) {
 // Unpack reads what Pack made, or a manifest's text in gzip, which is what the
 // collection's Python can make.
 func Unpack(packed []byte) (Manifest, error) {
-	text, err := unpack(packed)
+	text, err := UnpackText(packed)
 	if err != nil {
 		return nil, corrupt(fmt.Errorf("unpack tree manifest: %w", err))
 	}
@@ -38,7 +38,8 @@ func Unpack(packed []byte) (Manifest, error) {
 	return m, nil
 }
 
-func unpack(packed []byte) ([]byte, error) {
+// UnpackText reads what Pack made of any text.
+func UnpackText(packed []byte) ([]byte, error) {
 	if bytes.HasPrefix(packed, []byte{0x1f, 0x8b}) {
 		text, err := io.ReadAll(io.LimitReader(gunzip.NewReader(bytes.NewReader(packed)), maxText+1))
 		if err == nil && len(text) > maxText {

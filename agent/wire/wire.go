@@ -10,7 +10,7 @@ import (
 )
 
 // Protocol is the number that Hello carries. It changes with any message.
-const Protocol = 4
+const Protocol = 5
 
 // Hello is the first thing an agent says, on a line of its own behind the
 // random marker that it was started with.
@@ -59,6 +59,10 @@ type Task struct {
 	// which only Name, Evidence and Tree are set. Only a difference of it travels.
 	Modules *Release `json:"modules,omitempty"`
 	Gopath  *Release `json:"gopath,omitempty"` // likewise the sources of gofleet_gopath
+	// Packages are those of the bundle, for all its distributions. Without any,
+	// NoPackages says why, for the error if some are needed.
+	Packages   *Release `json:"packages,omitempty"`
+	NoPackages string   `json:"no_packages,omitempty"`
 }
 
 // Part is what travels beside the release: a tree of files.
@@ -66,8 +70,9 @@ type Part string
 
 // The parts. Each is also the name of its link in the root.
 const (
-	PartModules Part = "modules"
-	PartGopath  Part = "gopath"
+	PartModules  Part = "modules"
+	PartGopath   Part = "gopath"
+	PartPackages Part = "packages" // which has no link: nothing of it stays
 )
 
 // Release is the verified archive that the controller offers.
@@ -141,7 +146,7 @@ type Transfer struct {
 // Command is a message from the controller. Exactly one field is set.
 type Command struct {
 	Task     *Task     `json:"task,omitempty"`
-	Manifest []byte    `json:"manifest,omitempty"` // the answer to Event.Compare: the tree manifest, packed
+	Manifest []byte    `json:"manifest,omitempty"` // the answer to Event.Compare and Event.Index: the tree manifest or the file, packed
 	Send     *Transfer `json:"send,omitempty"`     // the answer to Event.Want and Event.Lacks: what will travel
 	Have     *int64    `json:"have,omitempty"`     // SFTP: the upload is contiguous up to here
 	Data     *int64    `json:"data,omitempty"`     // this many raw bytes follow, at most MaxData, to be appended to the upload
@@ -154,7 +159,9 @@ type Event struct {
 	Phase   string `json:"phase,omitempty"`   // check, wait, receive, account, verify, switch, environment, ...
 	Waiting string `json:"waiting,omitempty"` // the lock is held by: who
 	Compare bool   `json:"compare,omitempty"` // something of the release may be here: answer with Command.Manifest
-	Want    bool   `json:"want,omitempty"`    // the archive is needed: answer with Command.Send
+	// Index asks for one small file of Part: answer with Command.Manifest.
+	Index string `json:"index,omitempty"`
+	Want  bool   `json:"want,omitempty"` // the archive is needed: answer with Command.Send
 	// Lacks is Want of some files only: ranges of entries of the tree manifest,
 	// each its first and their number. The answer may still be all of it.
 	Lacks    [][2]int `json:"lacks,omitempty"`

@@ -399,6 +399,12 @@ options:
           - How far back, 1h to 90d.
         type: str
         default: "30d"
+  packages:
+    description:
+      - "Packages of the host's distribution, out of the bundle: names, or dictionaries."
+    type: list
+    elements: raw
+    default: []
   ca_certificates:
     description:
       - "Certificates of inner authorities for the system's store: PEM texts, or files with some."

@@ -5,9 +5,11 @@ package hostcmd
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -51,20 +53,54 @@ func (e *ExitError) Error() string {
 	return fmt.Sprintf("%s exited with %d: %s", e.Program, e.Code, e.Output)
 }
 
+// Command is a program that Find found, and how it is run.
+type Command struct {
+	Program  string
+	Args     []string
+	Stdin    string
+	Env      []string      // beside PATH, HOME and the C locale
+	Patience time.Duration // 0: a minute
+
+	// Finish names a file for all that the program says. With it the program is
+	// never cut: it is in a session of its own, its end is waited for whatever
+	// becomes of the context, and it goes on when this process dies.
+	Finish string
+}
+
 // Run runs a program that Find found and gives its standard output. An exit
 // code other than 0 is an *ExitError.
 func Run(ctx context.Context, stdin, program string, args ...string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	return Command{Program: program, Args: args, Stdin: stdin}.Run(ctx)
+}
+
+// Run is as the function Run; with Finish there is no output.
+func (c Command) Run(ctx context.Context) ([]byte, error) {
+	if c.Finish != "" {
+		ctx = context.WithoutCancel(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.Patience, timeout))
 	defer cancel()
 	var stdout, stderr bounded
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = []string{"PATH=" + Path, "LC_ALL=C", "HOME=/"}
+	cmd := exec.CommandContext(ctx, c.Program, c.Args...)
+	cmd.Env = append([]string{"PATH=" + Path, "LC_ALL=C", "HOME=/"}, c.Env...)
 	cmd.Dir = "/"
-	cmd.Stdin = strings.NewReader(stdin)
+	cmd.Stdin = strings.NewReader(c.Stdin)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.WaitDelay = time.Second // a grandchild that holds the pipe doesn't hold us
+	if c.Finish != "" {
+		log, err := os.OpenFile(c.Finish, os.O_RDWR|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		defer log.Close()
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = nil, log, log
+		cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
+	}
 	err := cmd.Run()
-	name := filepath.Base(program)
+	if log, ok := cmd.Stdout.(*os.File); ok {
+		stderr.end(log)
+	}
+	name := filepath.Base(c.Program)
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
@@ -118,3 +154,14 @@ func (w *bounded) Write(p []byte) (int, error) {
 	w.b.Write(p)
 	return n, nil
 }
+
+// end takes the end of what a program said: there it tells why it failed.
+func (w *bounded) end(log *os.File) {
+	buf := make([]byte, maxEnd)
+	if st, err := log.Stat(); err == nil {
+		n, _ := log.ReadAt(buf, max(st.Size()-maxEnd, 0))
+		w.b.Write(buf[:n])
+	}
+}
+
+const maxEnd = 400

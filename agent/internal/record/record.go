@@ -51,6 +51,11 @@ type Record struct {
 	// Gopath are the places that have sources of gofleet_gopath.
 	Gopath []Gopath `json:"gopath,omitempty"`
 
+	// Packages are those that gofleet has installed. DoingPackages are what a run
+	// is about to install; there are some between runs only if one was cut.
+	Packages      []string `json:"packages,omitempty"`
+	DoingPackages []string `json:"doing_packages,omitempty"`
+
 	// DoingEnv is what a run is about to set in the go/env of a user, by name;
 	// like Doing.
 	DoingEnv map[string]*UserEnv `json:"doing_env,omitempty"`

@@ -89,6 +89,9 @@ func (j *job) apply(ctx context.Context) error {
 			return errors.Join(err, staged.Discard())
 		}
 	}
+	if err := j.judgePackages(ctx); err != nil {
+		return errors.Join(err, staged.Discard())
+	}
 	if err := j.make(ctx, "modules", j.moduleSteps()); err != nil {
 		return errors.Join(err, staged.Discard())
 	}
@@ -215,6 +218,10 @@ type phase struct {
 // clock, accounts, and what those need to reach modules. It is there before a
 // new toolchain is proved, whose commands may want it.
 func (j *job) planHost(ctx context.Context) ([]phase, error) {
+	install, err := j.planPackages(ctx)
+	if err != nil {
+		return nil, err
+	}
 	system, err := j.planBaseline(ctx, baseline.BeforeAccounts)
 	if err != nil {
 		return nil, err
@@ -232,7 +239,7 @@ func (j *job) planHost(ctx context.Context) ([]phase, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []phase{{"system", system}, {"account", accounts}, {"settings", append(settings, credentials...)}}, nil
+	return []phase{{"packages", install}, {"system", system}, {"account", accounts}, {"settings", append(settings, credentials...)}}, nil
 }
 
 func (j *job) planBaseline(ctx context.Context, stage baseline.Stage) ([]change.Step, error) {

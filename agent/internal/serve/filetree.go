@@ -62,9 +62,9 @@ func (j *job) planTree(ctx context.Context, part wire.Part, wanted bool, offer *
 	return f, err
 }
 
-// receiveFiles brings modules and sources that are wanted and not there.
+// receiveFiles brings packages, modules and sources that are wanted and not there.
 func (j *job) receiveFiles(ctx context.Context) error {
-	return errors.Join(j.receiveTree(ctx, j.modules), j.receiveTree(ctx, j.sources))
+	return errors.Join(j.receivePackages(ctx), j.receiveTree(ctx, j.modules), j.receiveTree(ctx, j.sources))
 }
 
 func (j *job) receiveTree(ctx context.Context, f *files) (err error) {

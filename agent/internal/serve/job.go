@@ -36,19 +36,20 @@ type job struct {
 	platform spec.Platform
 	asks     bool // a task without a release gets one when it asks for it
 
-	store    *toolchain.Store
-	tree     tree.Manifest // of the release, once it is known
-	state    *toolchain.State
-	modules  *files
-	sources  *files
-	record   *record.Record
-	begun    []byte // the record when the job began, for taking back
-	saved    []byte // the record as it stands on the host
-	forget   bool   // it is being removed with all else
-	changes  *change.Recorder
-	warnings []string
-	report   wire.Report
-	clock    stopwatch
+	store     *toolchain.Store
+	tree      tree.Manifest // of the release, once it is known
+	state     *toolchain.State
+	modules   *files
+	sources   *files
+	packaging packaging
+	record    *record.Record
+	begun     []byte // the record when the job began, for taking back
+	saved     []byte // the record as it stands on the host
+	forget    bool   // it is being removed with all else
+	changes   *change.Recorder
+	warnings  []string
+	report    wire.Report
+	clock     stopwatch
 }
 
 // run does the task and always gives a report.
@@ -95,7 +96,7 @@ func (j *job) look(ctx context.Context) (err error) {
 	}
 	j.report.Checks = precond.Check(ctx, facts, s, j.task.Now,
 		precond.Installed{Bytes: j.state.DiskBytes, Inodes: j.state.Inodes})
-	return nil
+	return j.lookForPackages(ctx)
 }
 
 // inspect reads toolchains and the host's record.
@@ -175,10 +176,10 @@ func (j *job) locked(ctx context.Context, do func(context.Context) error) (err e
 	if err := j.loadRecord(); err != nil {
 		return err
 	}
-	if err := j.store.Sweep(j.task.Release != nil || j.task.Modules != nil || j.task.Gopath != nil || j.asks, j.record); err != nil {
+	if err := j.store.Sweep(j.task.Release != nil || j.task.Modules != nil || j.task.Gopath != nil || j.task.Packages != nil || j.asks, j.record); err != nil {
 		return err
 	}
-	if err := errors.Join(environ.Sweep(j.store.Root), account.Sweep(), baseline.Sweep()); err != nil {
+	if err := errors.Join(environ.Sweep(j.store.Root), account.Sweep(), baseline.Sweep(), j.store.SweepFiles(ctx, wire.PartPackages)); err != nil {
 		return err
 	}
 	if err := j.saveRecord(); err != nil {
@@ -192,6 +193,7 @@ func (j *job) locked(ctx context.Context, do func(context.Context) error) (err e
 		err = j.saveRecord()
 	}
 	j.options.fault("done")
+	defer func() { err = errors.Join(err, j.dropPackages()) }() // taking back may need them
 	if err != nil {
 		j.takeBack()
 	} else if j.task.Action == wire.Apply {

@@ -26,6 +26,7 @@ type shelf struct {
 	books     map[string]*book
 	caches    map[string]*moduleCache
 	sources   map[string]*sourceTree
+	packages  map[string]*packageStore
 }
 
 // book is the archives of one version from one location.
@@ -147,6 +148,9 @@ func trustOf(keys []string) (bundle.Trust, error) {
 func (sh *shelf) close() {
 	for _, c := range sh.caches {
 		c.close()
+	}
+	for _, p := range sh.packages {
+		p.close()
 	}
 	for _, t := range sh.sources {
 		t.close()

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/spf13/cobra"
@@ -24,18 +25,21 @@ import (
 
 // recipe is what a bundle is to hold, from flags or a file of the same names.
 type recipe struct {
-	Go         []string `yaml:"go"`
-	Platform   []string `yaml:"platform"`
-	Modules    []string `yaml:"modules"`
-	Gofleet    []string `yaml:"gofleet"`
-	Collection string   `yaml:"collection"`
-	Output     string   `yaml:"output"`
-	Split      string   `yaml:"split"`
-	Archives   string   `yaml:"archives"`
-	From       string   `yaml:"from"`
-	Mirror     []string `yaml:"mirror"`
-	Proxy      string   `yaml:"proxy"`
-	Key        string   `yaml:"key"`
+	Go           []string `yaml:"go"`
+	Platform     []string `yaml:"platform"`
+	Modules      []string `yaml:"modules"`
+	Packages     string   `yaml:"packages"`
+	Distribution []string `yaml:"distribution"`
+	AptMirror    string   `yaml:"apt-mirror"`
+	Gofleet      []string `yaml:"gofleet"`
+	Collection   string   `yaml:"collection"`
+	Output       string   `yaml:"output"`
+	Split        string   `yaml:"split"`
+	Archives     string   `yaml:"archives"`
+	From         string   `yaml:"from"`
+	Mirror       []string `yaml:"mirror"`
+	Proxy        string   `yaml:"proxy"`
+	Key          string   `yaml:"key"`
 }
 
 func (a *app) bundleCreateCommand() *cobra.Command {
@@ -47,6 +51,13 @@ func (a *app) bundleCreateCommand() *cobra.Command {
 of this gofleet and its agents, and signs it; with --modules also all modules
 that a project needs to be built and tested, fetched with your go command, its
 settings and your credentials, and proved by the checksum database.
+
+--packages names a file with what hosts have in gofleet_packages, and
+--distribution their distributions. This machine's apt resolves what a clean
+release lacks for them, in a root of its own, from the archive that it is
+configured with, and checks every signature with the distribution's keyring. Of
+other distributions, NAME=DIR takes the rpms of a directory, which hosts check
+with their own keys.
 
 -o names a file, or a directory if it is one or ends in a slash. The same content
 gives the same bytes.
@@ -61,6 +72,7 @@ trusts it. Others trust bundle.pub, which lies beside it, by gofleet_trusted_key
   gofleet bundle create --go 1.26 --platform linux/amd64,darwin/arm64 -o site/
   gofleet bundle create --go 1.26.8 --split 4GB -o site.bundle
   gofleet bundle create --go 1.26.8 --modules app/go.mod -o site.bundle
+  gofleet bundle create --go 1.26.8 --packages packages.yaml --distribution debian-12,debian-13 -o site.bundle
   gofleet bundle create bundle.yaml`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -76,6 +88,9 @@ trusts it. Others trust bundle.pub, which lies beside it, by gofleet_trusted_key
 	f.StringSliceVar(&r.Go, "go", nil, "Go `versions`, separated by commas; 1.26 is its newest patch")
 	f.StringSliceVar(&r.Platform, "platform", []string{"linux/amd64"}, "platforms, separated by commas")
 	f.StringSliceVar(&r.Modules, "modules", nil, "go.mod `files` of projects to build inside; their modules come along")
+	f.StringVar(&r.Packages, "packages", "", "`file` with packages, as gofleet_packages has them, for --distribution")
+	f.StringSliceVar(&r.Distribution, "distribution", nil, "`names` such as debian-12, separated by commas; NAME=DIR takes the rpms of a directory")
+	f.StringVar(&r.AptMirror, "apt-mirror", "", "`URL` of the distributions' archive; what this machine's apt uses if not given")
 	f.StringSliceVar(&r.Gofleet, "gofleet", nil, "further `programs`: gofleet for other platforms, in files named like gofleet-linux-arm64")
 	f.StringVar(&r.Collection, "collection", "", "the Ansible collection's tarball: a `file`")
 	f.StringVarP(&r.Output, "output", "o", "", "`file` or directory to make")
@@ -89,6 +104,8 @@ trusts it. Others trust bundle.pub, which lies beside it, by gofleet_trusted_key
 	complete(cmd, "split", noFiles)
 	complete(cmd, "platform", completePlatforms)
 	complete(cmd, "from", words(release.FromAuto, release.FromGoDev, release.FromProxy))
+	complete(cmd, "distribution", words(bundle.Resolvable()...))
+	complete(cmd, "apt-mirror", noFiles)
 	complete(cmd, "mirror", noFiles)
 	complete(cmd, "proxy", noFiles)
 	cmd.MarkFlagDirname("archives")
@@ -124,6 +141,12 @@ func (r *recipe) read(cmd *cobra.Command, file string) error {
 	for i := range from.Modules {
 		from.Modules[i] = at(from.Modules[i])
 	}
+	for i, d := range from.Distribution {
+		if name, rpms, ok := strings.Cut(d, "="); ok {
+			from.Distribution[i] = name + "=" + at(rpms)
+		}
+	}
+	from.Packages = at(from.Packages)
 	from.Collection, from.Output, from.Archives, from.Key = at(from.Collection), at(from.Output), at(from.Archives), at(from.Key)
 	list := func(flag string, to *[]string, value []string) {
 		if !cmd.Flags().Changed(flag) && value != nil {
@@ -138,8 +161,11 @@ func (r *recipe) read(cmd *cobra.Command, file string) error {
 	list("go", &r.Go, from.Go)
 	list("platform", &r.Platform, from.Platform)
 	list("modules", &r.Modules, from.Modules)
+	list("distribution", &r.Distribution, from.Distribution)
 	list("gofleet", &r.Gofleet, from.Gofleet)
 	list("mirror", &r.Mirror, from.Mirror)
+	word("packages", &r.Packages, from.Packages)
+	word("apt-mirror", &r.AptMirror, from.AptMirror)
 	word("collection", &r.Collection, from.Collection)
 	word("output", &r.Output, from.Output)
 	word("split", &r.Split, from.Split)
@@ -214,6 +240,10 @@ func (r *recipe) options() (bundle.CreateOptions, error) {
 	o.Fetch = release.FetchOptions{Source: r.From, Mirrors: r.Mirror, Proxy: r.Proxy}
 	if r.Proxy == "" {
 		o.Fetch.Proxy = goEnv("GOPROXY")
+	}
+	o.PackageMirror, o.PackageCache = r.AptMirror, filepath.Join(cache, "bundle", "packages")
+	if o.Packages, o.Distributions, err = r.packages(); err != nil {
+		return o, err
 	}
 	o.Extra, err = r.programs()
 	return o, err

@@ -269,7 +269,8 @@ func (a *app) runHosts(cmd *cobra.Command, ui *report.Reporter, p *planned) (*fl
 	defer connector.dialer.Close() // jump hosts and ssh-agent; an error would help nobody
 	archives := &shelf{
 		ui: ui, platforms: set.Platforms(), books: map[string]*book{}, caches: map[string]*moduleCache{}, sources: map[string]*sourceTree{},
-		zstd: o.Encoding == wire.Zstd || o.Encoding == "" && len(p.hosts) >= fleet.ZstdFrom,
+		packages: map[string]*packageStore{},
+		zstd:     o.Encoding == wire.Zstd || o.Encoding == "" && len(p.hosts) >= fleet.ZstdFrom,
 	}
 	defer archives.close()
 	work, err := prepare(ctx, connector, archives, p.hosts, p.specs, o.Command)
@@ -347,11 +348,20 @@ func prepare(ctx context.Context, connector *connector, archives *shelf, hosts [
 			return nil, err
 		}
 	}
+	packages := make([]*packageStore, len(hosts))
+	if action == wire.Apply || action == wire.Audit {
+		if packages, err = archives.openPackages(ctx, hosts, specs, action); err != nil {
+			return nil, err
+		}
+	}
 	work := make([]*fleet.Host, len(hosts))
 	for i, h := range hosts {
 		work[i] = &fleet.Host{
 			Name: h.Name, Spec: specs[i], Offers: offers[i], Modules: modules[i], Gopath: sources[i],
 			Connect: func(ctx context.Context) (fleet.Conn, error) { return connector.connect(ctx, targets[i]) },
+		}
+		if p := packages[i]; p != nil {
+			work[i].Packages, work[i].NoPackages = p.files, p.none
 		}
 	}
 	return work, nil

@@ -11,6 +11,7 @@
 //	collection/gofleet-golang-0.1.0.tar.gz           the Ansible collection
 //	modules/cache/download/<module>/@v/…             a GOPROXY as it stands: list, .info, .mod, .zip
 //	modules/cache/download/sumdb/sum.golang.org/…    supported, latest, lookup/…, tile/…
+//	packages/debian-12/amd64/…                       packages, their index Packages, evidence
 //	sbom.cdx.json                                    CycloneDX
 //	manifest, manifest.minisig
 //
@@ -59,6 +60,7 @@ const (
 	CollectionDir = "collection"
 	ModulesDir    = "modules/cache/download" // a file:// GOPROXY
 	SBOMName      = "sbom.cdx.json"
+	PackagesDir   = "packages" // of distributions
 
 	sumdbDir = ModulesDir + "/sumdb"
 )

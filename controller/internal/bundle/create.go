@@ -39,6 +39,14 @@ type CreateOptions struct {
 	Modules  []string
 	ModCache string
 
+	// Packages go into the bundle for each of Distributions, with what they need
+	// beyond a clean release. PackageMirror is an archive of the distribution,
+	// "" being what this machine's apt uses; PackageCache is kept between runs.
+	Packages      []spec.Package
+	Distributions []Distribution
+	PackageMirror string
+	PackageCache  string
+
 	Extra []Source // programs, agents, the collection
 
 	Warn func(text string)
@@ -58,6 +66,14 @@ type Created struct {
 // was, and the next one is quick. There is a bundle only at the very end.
 func Create(ctx context.Context, o CreateOptions) (*Created, error) {
 	sources := slices.Clone(o.Extra)
+	if err := o.checkPackages(); err != nil {
+		return nil, err
+	}
+	packages, err := o.packages(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sources = append(sources, packages...)
 	archives, err := o.archives(ctx)
 	if err != nil {
 		return nil, err

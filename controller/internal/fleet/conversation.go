@@ -118,6 +118,7 @@ func (c *conversation) task() *wire.Task {
 		Compare: !c.Whole,
 	}
 	t.Modules, t.Gopath = offerFiles(c.host.Modules), offerFiles(c.host.Gopath)
+	t.Packages, t.NoPackages = offerFiles(c.host.Packages), c.host.NoPackages
 	p := c.agent.Hello.Platform
 	switch offer, ok := c.host.Offers[p]; {
 	case ok && offer.Archive != nil:
@@ -245,6 +246,8 @@ func (c *conversation) event(ctx context.Context, e wire.Event, up *upload) erro
 		c.phase("wait: " + c.host.Mask.Text(e.Waiting))
 	case e.Compare:
 		up.describe(e.Part)
+	case e.Index != "":
+		up.index(e.Index, e.Part)
 	case e.Want:
 		up.offer(ctx)
 	case len(e.Lacks) > 0:
@@ -271,7 +274,9 @@ func (c *conversation) archive() (*release.Archive, error) {
 
 // files are those of a part that were offered to this host's agent.
 func (c *conversation) files(part wire.Part) (*release.FileTree, error) {
-	files := map[wire.Part]*release.FileTree{wire.PartModules: c.host.Modules, wire.PartGopath: c.host.Gopath}[part]
+	files := map[wire.Part]*release.FileTree{
+		wire.PartModules: c.host.Modules, wire.PartGopath: c.host.Gopath, wire.PartPackages: c.host.Packages,
+	}[part]
 	if files == nil {
 		return nil, wire.NewError(wire.KindProtocol, fmt.Errorf("the agent asks for %q, which was not offered", part), "")
 	}

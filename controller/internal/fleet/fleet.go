@@ -21,9 +21,12 @@ type Host struct {
 	Offers  map[spec.Platform]Offer // what the controller holds for the wanted version
 	Modules *release.FileTree       // the module cache that it is to have; nil is none, or not known
 	Gopath  *release.FileTree       // likewise the sources
-	Connect func(ctx context.Context) (Conn, error)
-	Mask    *Mask // what no output may show; nil is nothing
-	Seed    *Seed // from which it gets what travels; nil: from the controller. Hosts of a site share one
+	// Packages are those of the bundle; without any, NoPackages says why.
+	Packages   *release.FileTree
+	NoPackages string
+	Connect    func(ctx context.Context) (Conn, error)
+	Mask       *Mask // what no output may show; nil is nothing
+	Seed       *Seed // from which it gets what travels; nil: from the controller. Hosts of a site share one
 }
 
 // Offer is a verified archive, or why there is none.

@@ -31,8 +31,8 @@ type upload struct {
 	turn atomic.Pointer[turn] // at the seed that the last one comes from; nil: it comes from here
 }
 
-// maxOffers is how many transfers a host may ask for: modules, sources and an archive.
-const maxOffers = 3
+// maxOffers is how many transfers a host may ask for: packages, modules, sources and an archive.
+const maxOffers = 4
 
 // close ends it once all steps have ended.
 func (u *upload) close() {
@@ -61,6 +61,21 @@ func (u *upload) describe(part wire.Part) {
 			return err
 		}
 		packed, err := list.PackedManifest()
+		if err != nil {
+			return err
+		}
+		return u.out.Write(wire.Command{Manifest: packed})
+	})
+}
+
+// index answers Event.Index.
+func (u *upload) index(name string, part wire.Part) {
+	u.begin(func() error {
+		files, err := u.files(part)
+		if err != nil {
+			return err
+		}
+		packed, err := files.PackedFile(name)
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package release
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -107,6 +108,19 @@ func (m *FileTree) Tree() wire.Tree { return m.sum }
 
 // PackedManifest is the list of what is in them, as it travels.
 func (m *FileTree) PackedManifest() ([]byte, error) { return m.packed, nil }
+
+// PackedFile is one small file, as it travels.
+func (m *FileTree) PackedFile(name string) ([]byte, error) {
+	e := m.tree.Find(name)
+	if e == nil || e.Dir || e.Size > maxTreeList {
+		return nil, wire.NewError(wire.KindProtocol, fmt.Errorf("the agent asks for %q, which %s does not have", name, m.name), "")
+	}
+	var text bytes.Buffer
+	if err := m.copy(&text, e); err != nil {
+		return nil, err
+	}
+	return tree.Pack(text.Bytes())
+}
 
 // Difference gives the contents of some files, as Archive.Difference does. It
 // is made once for all hosts that lack the same, in a file without a name that
