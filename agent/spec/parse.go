@@ -131,6 +131,7 @@ var readers = map[string]func(n node, s *Spec){
 	"users":           func(n node, s *Spec) { s.Users = n.users() },
 	"preconditions":   func(n node, s *Spec) { n.preconditions(&s.Preconditions) },
 	"slo":             func(n node, s *Spec) { s.SLO = n.slo() },
+	"uniform":         func(n node, s *Spec) { s.Uniform = n.uniform() },
 	"ca_certificates": func(n node, s *Spec) { s.CACertificates = n.caCertificates() },
 	"packages":        func(n node, s *Spec) { s.Packages = n.packages() },
 	"netrc":           func(n node, s *Spec) { s.Netrc = n.netrc() },

@@ -74,6 +74,7 @@ func everything() dict {
 			"LOG_LEVEL": "debug", "GOMAXPROCS": int64(4), "GODEBUG": "madvdontneed=1", "GREETING": "it's\tfine", "NOT_SET": nil,
 		},
 		"gofleet_environment_files": list{"systemd", "profile"},
+		"gofleet_uniform":           list{"zone", "kernel", "zone"},
 		"gofleet_verify": dict{"level": "cgo", "commands": list{
 			dict{"command": list{"go", "test", int64(1)}, "user": "deploy", "chdir": "/srv/app/", "timeout": "5m", "retries": int64(2), "rc": int64(3)},
 			dict{"command": list{"/usr/bin/true"}, "timeout": int64(90)},
@@ -115,6 +116,7 @@ func TestEverything(t *testing.T) {
 		Env:              map[string]string{"GOTOOLCHAIN": "local", "GOPROXY": "off", "CGO_ENABLED": "0", "GOFLAGS": "-mod=vendor -p 2"},
 		Environment:      map[string]string{"LOG_LEVEL": "debug", "GOMAXPROCS": "4", "GODEBUG": "madvdontneed=1", "GREETING": "it's\tfine"},
 		EnvironmentFiles: []string{spec.EnvironmentProfile, spec.EnvironmentSystemd},
+		Uniform:          []string{spec.UniformKernel, spec.UniformZone},
 		Verify: spec.Verify{Level: "cgo", Commands: []spec.Command{
 			{Command: []string{"go", "test", "1"}, User: "deploy", Chdir: "/srv/app", Timeout: 5 * time.Minute, Retries: 2, RC: 3},
 			{Command: []string{"/usr/bin/true"}, Timeout: 90 * time.Second},

@@ -33,3 +33,12 @@ func TestSLO(t *testing.T) {
 		}
 	}
 }
+
+func TestUniform(t *testing.T) {
+	check(t, inventory, []one{
+		{vars: v("uniform", list{"zone", "distribution", "kernel", "glibc"})},
+		{vars: v("uniform", list{})},
+		{v("uniform", "kernel"), "gofleet_uniform", "must be a list, not text", "[distribution"},
+		{v("uniform", list{"kernle"}), "gofleet_uniform[0]", "must be one of distribution, kernel, glibc, zone", "did you mean kernel?"},
+	})
+}

@@ -104,6 +104,7 @@ func Variables() []Variable {
 			{Name: "suse", Type: "str", Help: "its name on SLES and openSUSE, where it differs"},
 			{Name: "alpine", Type: "str", Help: "its name on Alpine, where it differs"},
 		}},
+		{Name: "uniform", Type: "list", Elements: "str", Default: []any{}, Help: "facts in which an audit names hosts unlike their group: distribution, kernel, glibc, zone"},
 		{Name: "ca_certificates", Type: "list", Elements: "str", Default: []any{}, Help: "certificates of inner authorities for the system's store: PEM texts, or files with some"},
 		{Name: "netrc", Type: "list", Elements: "dict", Default: []any{}, Help: "credentials in the deploy user's ~/.netrc, for an inner GOPROXY or git server", Fields: []Variable{
 			{Name: "machine", Type: "str", Required: true, Help: "host of the URL, with the port if the URL has one"},

@@ -279,6 +279,7 @@ type Facts struct {
 	ReadOnly     bool   `json:"read_only,omitempty"`
 	Noexec       bool   `json:"noexec,omitempty"`
 
+	Zone     string            `json:"zone,omitempty"`     // time zone: Europe/Berlin; "" is unknown
 	Clock    time.Time         `json:"clock"`              // the host's, when the facts were gathered
 	Commands map[string]string `json:"commands,omitempty"` // required commands that are there, with the version if it was asked for
 	Cgo      []CgoPart         `json:"cgo,omitempty"`      // of the C toolchain, if it was asked for

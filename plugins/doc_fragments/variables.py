@@ -405,6 +405,12 @@ options:
     type: list
     elements: raw
     default: []
+  uniform:
+    description:
+      - "Facts in which an audit names hosts unlike their group: distribution, kernel, glibc, zone."
+    type: list
+    elements: str
+    default: []
   ca_certificates:
     description:
       - "Certificates of inner authorities for the system's store: PEM texts, or files with some."

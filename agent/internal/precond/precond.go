@@ -94,6 +94,7 @@ func (h host) gather(ctx context.Context, root string) (*wire.Facts, error) {
 		Clock:    time.Now(),
 	}
 	f.Distribution, f.DistVersion = h.distribution()
+	f.Zone = h.zone()
 	groups := h.cgroups()
 	f.CPUs, f.CPULimit = h.cpus(groups)
 	f.Memory, f.MemoryLimit = h.memory(groups)

@@ -357,7 +357,7 @@ func prepare(ctx context.Context, connector *connector, archives *shelf, hosts [
 	work := make([]*fleet.Host, len(hosts))
 	for i, h := range hosts {
 		work[i] = &fleet.Host{
-			Name: h.Name, Spec: specs[i], Offers: offers[i], Modules: modules[i], Gopath: sources[i],
+			Name: h.Name, Groups: h.Groups, Spec: specs[i], Offers: offers[i], Modules: modules[i], Gopath: sources[i],
 			Connect: func(ctx context.Context) (fleet.Conn, error) { return connector.connect(ctx, targets[i]) },
 		}
 		if p := packages[i]; p != nil {

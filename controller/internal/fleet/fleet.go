@@ -17,6 +17,7 @@ import (
 // Host is one host of a run, with everything decided before it is dialled.
 type Host struct {
 	Name    string
+	Groups  []string // of the inventory, but all; for gofleet_uniform
 	Spec    *spec.Spec
 	Offers  map[spec.Platform]Offer // what the controller holds for the wanted version
 	Modules *release.FileTree       // the module cache that it is to have; nil is none, or not known

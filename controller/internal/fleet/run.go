@@ -35,6 +35,7 @@ func Run(ctx context.Context, hosts []*Host, o Options) *Outcome {
 	closeSites()
 	r.skipRest()
 	r.takeBack(ctx)
+	r.compare()
 	return r.outcome(ctx)
 }
 

@@ -155,5 +155,10 @@ func reason(res *fleet.Result) string {
 	case len(res.Drift) > 0:
 		return count(len(res.Drift), "path") + " drifted"
 	}
+	for _, c := range res.Checks {
+		if c.Status == wire.Warn && strings.HasPrefix(c.Name, "uniform ") {
+			return oneLine(shorten(fmt.Sprintf("%s: %s, wanted %s", c.Name, c.Actual, c.Wanted), 500))
+		}
+	}
 	return oneLine(versions(res.Go))
 }
