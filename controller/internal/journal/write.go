@@ -25,7 +25,8 @@ type Writer struct {
 	ended chan struct{} // the writing goroutine
 
 	mu      sync.Mutex
-	changed *sync.Cond // any of what follows
+	work    *sync.Cond // for the writing goroutine: something was said or is wanted
+	settled *sync.Cond // for those who wait: more is durable, or nothing will be
 	hosts   *hosts     // as they stand after what was said
 	buf     []byte     // said and not yet written
 	said    Mark
@@ -109,7 +110,7 @@ func (s Store) Resume(id string, now func() time.Time) (*Writer, *Record, error)
 
 func newWriter(f *os.File, h *hosts, now func() time.Time) *Writer {
 	w := &Writer{file: f, now: now, hosts: h, ended: make(chan struct{})}
-	w.changed = sync.NewCond(&w.mu)
+	w.work, w.settled = sync.NewCond(&w.mu), sync.NewCond(&w.mu)
 	go w.write()
 	return w
 }
@@ -130,7 +131,7 @@ func (w *Writer) Say(e Event) Mark {
 	w.hosts.apply(&e)
 	w.buf = append(append(w.buf, line...), '\n')
 	w.said++
-	w.changed.Broadcast()
+	w.work.Signal()
 	return w.said
 }
 
@@ -143,7 +144,7 @@ func (w *Writer) Want(m Mark) {
 	defer w.mu.Unlock()
 	if m > w.wanted {
 		w.wanted = m
-		w.changed.Broadcast()
+		w.work.Signal()
 	}
 }
 
@@ -156,7 +157,7 @@ func (w *Writer) Wait(ctx context.Context, m Mark) error {
 	defer context.AfterFunc(ctx, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.changed.Broadcast()
+		w.settled.Broadcast()
 	})()
 	w.Want(m)
 	w.mu.Lock()
@@ -170,7 +171,7 @@ func (w *Writer) Wait(ctx context.Context, m Mark) error {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		}
-		w.changed.Wait()
+		w.settled.Wait()
 	}
 	return nil
 }
@@ -211,7 +212,7 @@ func (w *Writer) Close() error {
 		return nil
 	}
 	w.closing, w.wanted = true, w.said
-	w.changed.Broadcast()
+	w.work.Signal()
 	w.mu.Unlock()
 	<-w.ended
 	w.mu.Lock()
@@ -227,12 +228,12 @@ func (w *Writer) write() {
 	defer w.mu.Unlock()
 	defer func() {
 		w.closed = true
-		w.changed.Broadcast()
+		w.settled.Broadcast()
 	}()
 	var spare []byte
 	for {
 		for len(w.buf) == 0 && w.wanted <= w.durable && !w.closing {
-			w.changed.Wait()
+			w.work.Wait()
 		}
 		if w.err != nil || len(w.buf) == 0 && w.wanted <= w.durable {
 			return // nothing can be written any more, or nothing is left
@@ -255,7 +256,7 @@ func (w *Writer) write() {
 		if sync {
 			w.durable = upto
 			w.syncs++
-			w.changed.Broadcast()
+			w.settled.Broadcast()
 		}
 	}
 }
@@ -265,7 +266,8 @@ func (w *Writer) fail(err error) {
 	if w.err == nil {
 		w.err = err
 	}
-	w.changed.Broadcast()
+	w.work.Signal()
+	w.settled.Broadcast()
 }
 
 // cutTorn takes away a last line that was not written whole.
