@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,7 +35,8 @@ type conversation struct {
 	conn    Conn
 	agent   *Agent
 	out     *wire.Writer
-	tasked  bool // the agent may have its task
+	tasked  bool      // the agent may have its task
+	entered sync.Once // its place in entry was given back
 	seconds map[string]float64
 	sent    atomic.Int64
 	seeded  atomic.Int64

@@ -60,6 +60,13 @@ func (l *limiter) Resize(size int) {
 	l.admit()
 }
 
+// Size is how many have a turn at once.
+func (l *limiter) Size() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.size
+}
+
 // Waiting is how many wait for a turn.
 func (l *limiter) Waiting() int {
 	l.mu.Lock()

@@ -47,6 +47,7 @@ type run struct {
 	ended    []bool // there is a result
 	begun    time.Time
 	uploads  *limiter
+	entry    *entry
 	settled  *Settled
 	sites    map[*Seed]*site
 	seeds    []SeedResult
@@ -69,6 +70,7 @@ func newRun(hosts []*Host, o Options) *run {
 		uploads: newLimiter(o.Uploads),
 		halt:    make(chan struct{}),
 	}
+	r.entry = newEntry(r.uploads)
 	if r.Rollout.Scope == 0 {
 		r.Rollout.Scope = len(hosts)
 	}
@@ -202,10 +204,23 @@ func (r *run) job(stage string) job {
 	}
 }
 
+// uploads tells whether hosts may come to want the archive.
+func (j job) uploads() bool { return j.changes && j.action == wire.Apply }
+
 // pass takes hosts through a job, as many at once as there are forks, and
 // tells of each as it ends. It returns when all have that it began. It begins
 // no further host once halt is closed or the run is interrupted.
 func (r *run) pass(ctx context.Context, halt <-chan struct{}, list []int, j job, end func(ctx context.Context, i int, res Result)) {
+	entering, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-halt:
+		case <-r.Stop:
+		case <-entering.Done():
+		}
+		cancel()
+	}()
 	var wg sync.WaitGroup
 	next := make(chan int)
 	for range min(max(r.Forks, 1), len(list)) {
@@ -218,6 +233,9 @@ func (r *run) pass(ctx context.Context, halt <-chan struct{}, list []int, j job,
 	defer wg.Wait()
 	defer close(next)
 	for _, i := range list {
+		if j.uploads() && r.entry.wait(entering) != nil {
+			return
+		}
 		select { // a host that could begin does not win against an end
 		case <-halt:
 			return
@@ -297,6 +315,9 @@ func (r *run) host(ctx context.Context, i int, j job) Result {
 	}
 	res := Result{Host: h.Name}
 	c := &conversation{run: r, host: h, job: j, version: j.version(i), seconds: map[string]float64{}}
+	if j.uploads() {
+		defer c.entered.Do(func() { r.entry.leave(false) })
+	}
 	if j.changes {
 		c.mark = r.Journal.Say(journal.Event{Kind: journal.KindBegin, Stage: j.stage, Batch: r.batch, Host: h.Name})
 		r.Journal.Want(c.mark) // it has until the agent is up

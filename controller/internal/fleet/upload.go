@@ -278,6 +278,7 @@ func (u *upload) send(ctx context.Context, need wire.Need) {
 			return err
 		}
 		defer u.uploads.Release()
+		u.entered.Do(func() { u.entry.leave(true) })
 		begun := u.Now()
 		defer func() { u.seconds["upload"] += u.Now().Sub(begun).Seconds() }()
 
