@@ -63,6 +63,7 @@ func Parse(vars map[string]any, o Options) (*Spec, error) {
 	}
 	p.checkPaths(s)
 	p.checkUsers(s)
+	p.checkDirectories(s)
 	meetCgo(s, given(vars, o.Prefix+"preconditions", "cgo"), given(vars, o.Prefix+"verify", "level"))
 	p.environmentValues(s)
 	p.modulesEnv(s)
@@ -129,6 +130,7 @@ var readers = map[string]func(n node, s *Spec){
 	"verify":          func(n node, s *Spec) { n.verify(&s.Verify) },
 	"user":            func(n node, s *Spec) { s.User = n.user() },
 	"users":           func(n node, s *Spec) { s.Users = n.users() },
+	"directories":     func(n node, s *Spec) { s.Directories = n.directories() },
 	"preconditions":   func(n node, s *Spec) { n.preconditions(&s.Preconditions) },
 	"slo":             func(n node, s *Spec) { s.SLO = n.slo() },
 	"uniform":         func(n node, s *Spec) { s.Uniform = n.uniform() },

@@ -27,6 +27,7 @@ type Spec struct {
 	Preconditions    Preconditions `json:"preconditions"`
 	SLO              *SLO          `json:"slo,omitempty"`
 	Uniform          []string      `json:"uniform,omitempty"` // facts that an audit compares with those of other hosts
+	Directories      []Directory   `json:"directories,omitempty"`
 	// CACertificates are PEM texts or paths of files with some, as written; what
 	// travels is one certificate each, in canonical PEM.
 	CACertificates []string     `json:"ca_certificates,omitempty"`

@@ -60,6 +60,12 @@ func Variables() []Variable {
 		}},
 		{Name: "user", Type: "dict", Help: "the deploy user; null makes none", Fields: account},
 		{Name: "users", Type: "list", Elements: "dict", Default: []any{}, Help: "accounts beside the deploy user", Fields: account},
+		{Name: "directories", Type: "list", Elements: "dict", Default: []any{}, Help: "directories with owner and mode", Fields: []Variable{
+			{Name: "path", Type: "path", Required: true, Help: "the directory, absolute"},
+			{Name: "owner", Type: "str", Default: defaultOwner, Help: "the account that it belongs to, which may be one of gofleet_users"},
+			{Name: "group", Type: "str", Help: "its group; not set, the owner's primary group"},
+			{Name: "mode", Type: "str", Default: defaultMode, Help: "permissions in octal, in quotes"},
+		}},
 		{Name: "preconditions", Type: "dict", Help: "what a host must be; null switches one off", Fields: []Variable{
 			{Name: "os", Type: "list", Elements: "str", Default: []any{"linux"}, Help: "operating systems"},
 			{Name: "arch", Type: "list", Elements: "str", Default: []any{"x86_64", "aarch64"}, Help: "machines, as uname -m or Go archives name them"},

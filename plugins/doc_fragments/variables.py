@@ -219,6 +219,32 @@ options:
           - None, or the commands allowed without a password.
         type: raw
         default: none
+  directories:
+    description:
+      - Directories with owner and mode.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description:
+          - The directory, absolute.
+        type: path
+        required: true
+      owner:
+        description:
+          - The account that it belongs to, which may be one of gofleet_users.
+        type: str
+        default: root
+      group:
+        description:
+          - "Its group; not set, the owner's primary group."
+        type: str
+      mode:
+        description:
+          - Permissions in octal, in quotes.
+        type: str
+        default: "0755"
   preconditions:
     description:
       - What a host must be; null switches one off.

@@ -53,6 +53,52 @@ func Lookup(ctx context.Context, name string) (*Credential, error) {
 	return c, nil
 }
 
+// Numbers finds the uid of an account and the gid of its primary group. Unlike
+// Lookup it asks no program about an account of the host's own.
+func Numbers(ctx context.Context, name string) (uid, gid uint32, err error) {
+	line, err := ownEntry(ctx, "passwd", "user", name)
+	if err != nil {
+		return 0, 0, err
+	}
+	c, err := parsePasswd(line)
+	if err != nil {
+		return 0, 0, fmt.Errorf("look up user %s: %w", name, err)
+	}
+	return c.UID, c.GID, nil
+}
+
+// GroupNumber is Numbers for a group.
+func GroupNumber(ctx context.Context, name string) (gid uint32, err error) {
+	line, err := ownEntry(ctx, "group", "group", name)
+	if err != nil {
+		return 0, err
+	}
+	f := strings.Split(line, ":")
+	if len(f) != 4 {
+		return 0, fmt.Errorf("look up group %s: entry has %d fields, not 4", name, len(f))
+	}
+	n, err := strconv.ParseUint(f[2], 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("look up group %s: %w", name, err)
+	}
+	return uint32(n), nil
+}
+
+// ownEntry looks into the host's own file, and elsewhere only for what it lacks.
+func ownEntry(ctx context.Context, database, what, name string) (string, error) {
+	if err := checkName(what, name); err != nil {
+		return "", err
+	}
+	line, err := fileEntry("/etc/"+database, name)
+	if err != nil {
+		line, err = entry(ctx, database, name)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s %s %w", what, name, err)
+	}
+	return line, nil
+}
+
 // ErrNoHome is returned for a process that was started without a home.
 var ErrNoHome = errors.New("HOME is no absolute path, so there is no place")
 

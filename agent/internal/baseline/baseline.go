@@ -37,6 +37,7 @@ type concern struct {
 
 // concerns are in the order in which hosts are changed.
 var concerns = []concern{
+	{"directories", BeforeGo, directories},
 	{"ca_certificates", BeforeGo, trust},
 }
 

@@ -19,6 +19,8 @@ type Place struct {
 	FD      int      // of the deepest directory that is there, O_PATH; Close closes it
 	Path    string   // of that directory, free of links
 	Missing []string // names below Path that are not there, from above
+	Theirs  bool     // the directory is the owner's whom ReachOf was told of
+	Sticky  bool     // others can put things into it, and not take away what isn't theirs
 }
 
 // Close closes the place.
@@ -36,9 +38,14 @@ func (e *UntrustedError) Error() string { return e.Path + " " + e.Reason }
 // root's and writable by nobody else, or have the sticky bit. A link is
 // followed if it is root's and stands where only root could have put it. What
 // stands in the way is an *UntrustedError.
-func Reach(dir string) (*Place, error) {
+func Reach(dir string) (*Place, error) { return ReachOf(dir, 0) }
+
+// ReachOf is Reach that also goes through directories of one owner, if nobody
+// else can write them. From there on no link is followed, and everything must be
+// that owner's: it can only mislead about what is its own.
+func ReachOf(dir string, owner uint32) (*Place, error) {
 	for range maxLinks {
-		p, again, err := reach(filepath.Clean(dir))
+		p, again, err := reach(filepath.Clean(dir), owner)
 		if err != nil {
 			return nil, err
 		}
@@ -52,7 +59,7 @@ func Reach(dir string) (*Place, error) {
 
 // reach goes as far as it can without a link. At one that may be followed it
 // gives the way to go instead.
-func reach(dir string) (place *Place, again string, err error) {
+func reach(dir string, owner uint32) (place *Place, again string, err error) {
 	fd, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, "", fmt.Errorf("open /: %w", err)
@@ -64,7 +71,6 @@ func reach(dir string) (place *Place, again string, err error) {
 		}
 	}()
 	parts := strings.FieldsFunc(dir, func(r rune) bool { return r == '/' })
-	sticky := false // what stands in p.FD may be anybody's
 	for i, name := range parts {
 		full := filepath.Join(p.Path, name)
 		next, err := unix.Openat(p.FD, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -80,7 +86,7 @@ func reach(dir string) (place *Place, again string, err error) {
 			unix.Close(next)
 			return nil, "", fmt.Errorf("look at %s: %w", full, err)
 		}
-		reason := distrust(&st, sticky)
+		reason := p.distrust(&st, owner)
 		if link := st.Mode&unix.S_IFMT == unix.S_IFLNK; reason != "" || link {
 			target := ""
 			if reason == "" {
@@ -100,27 +106,29 @@ func reach(dir string) (place *Place, again string, err error) {
 		}
 		unix.Close(p.FD)
 		p.FD, p.Path = next, full
-		sticky = othersWrite(&st)
+		p.Theirs, p.Sticky = st.Uid != 0, othersWrite(&st)
 	}
 	return p, "", nil
 }
 
-// distrust says why what was found on the way is not to be passed, if so.
-func distrust(st *unix.Stat_t, sticky bool) string {
-	kind := st.Mode & unix.S_IFMT
+// distrust says why what was found in a place is not to be passed, if so.
+func (p *Place) distrust(st *unix.Stat_t, owner uint32) string {
+	link := st.Mode&unix.S_IFMT == unix.S_IFLNK
 	switch {
-	case kind == unix.S_IFLNK && sticky:
-		return "is a link in a directory that others can write"
-	case kind == unix.S_IFLNK && st.Uid != 0:
+	case link && (p.Theirs || p.Sticky):
+		return "is a link in a directory that others than root can write"
+	case link && st.Uid != 0:
 		return fmt.Sprintf("is a link of uid %d, who could lead it elsewhere", st.Uid)
-	case kind == unix.S_IFLNK:
+	case link:
 		return ""
-	case kind != unix.S_IFDIR:
+	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
 		return "is not a directory"
-	case st.Uid != 0:
+	case st.Uid != 0 && st.Uid != owner:
 		return fmt.Sprintf("belongs to uid %d, who could put a link there", st.Uid)
-	case othersWrite(st) && st.Mode&unix.S_ISVTX == 0:
-		return fmt.Sprintf("can be written by others than root (mode %04o)", st.Mode&0o7777)
+	case p.Theirs && st.Uid != owner:
+		return fmt.Sprintf("belongs to uid %d, in a directory of uid %d", st.Uid, owner)
+	case othersWrite(st) && (st.Mode&unix.S_ISVTX == 0 || st.Uid != 0):
+		return fmt.Sprintf("can be written by others (mode %04o)", st.Mode&0o7777)
 	}
 	return ""
 }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -55,6 +56,8 @@ type Record struct {
 	// is about to install; there are some between runs only if one was cut.
 	Packages      []string `json:"packages,omitempty"`
 	DoingPackages []string `json:"doing_packages,omitempty"`
+	// Directories are, by path, those that gofleet made or gave an owner and mode.
+	Directories map[string]*Directory `json:"directories,omitempty"`
 
 	// DoingEnv is what a run is about to set in the go/env of a user, by name;
 	// like Doing.
@@ -109,6 +112,16 @@ func (u *User) Clone() *User {
 	return &c
 }
 
+// Directory is what gofleet has set of a directory.
+type Directory struct {
+	Made  bool     `json:"made"`            // gofleet made it, or was about to
+	Above []string `json:"above,omitempty"` // parents that it made with it, the deepest first
+	Set   bool     `json:"set"`             // the rest is what it gave
+	UID   uint32   `json:"uid"`
+	GID   uint32   `json:"gid"`
+	Mode  uint32   `json:"mode"` // with setgid and sticky
+}
+
 // Sum is the form of a file's content in Files.
 func Sum(content []byte) string {
 	h := sha256.Sum256(content)
@@ -153,6 +166,9 @@ func (r *Record) init() *Record {
 	if r.Doing == nil {
 		r.Doing = map[string]*User{}
 	}
+	for _, all := range []map[string]*User{r.Users, r.Doing} {
+		maps.DeleteFunc(all, func(_ string, u *User) bool { return u == nil })
+	}
 	for _, old := range []struct {
 		from **User
 		to   map[string]*User
@@ -177,6 +193,10 @@ func (r *Record) init() *Record {
 	if r.Netrc == nil {
 		r.Netrc = map[string][]NetrcLine{}
 	}
+	if r.Directories == nil {
+		r.Directories = map[string]*Directory{}
+	}
+	maps.DeleteFunc(r.Directories, func(_ string, d *Directory) bool { return d == nil })
 	if r.DoingEnv == nil {
 		r.DoingEnv = map[string]*UserEnv{}
 	}
