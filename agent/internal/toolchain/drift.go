@@ -11,7 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
+	"sort"
 	"strings"
 	"sync"
 
@@ -47,7 +47,7 @@ func drift(ctx context.Context, dir string, m *Manifest, deep bool) ([]wire.Drif
 	for i := range found {
 		found[i].Path = filepath.Join(dir, found[i].Path)
 	}
-	slices.SortFunc(found, func(a, b wire.Drift) int { return strings.Compare(a.Path, b.Path) })
+	sort.SliceStable(found, func(i, j int) bool { return found[i].Path < found[j].Path })
 	return found, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 
 	"github.com/gofleet/gofleet/agent/tree"
 	"github.com/gofleet/gofleet/agent/wire"
@@ -207,7 +208,7 @@ func (g *Gathered) gather(ctx context.Context, c *gatherer) (err error) {
 	if err := context.Cause(ctx); err != nil {
 		return stopped(err)
 	}
-	slices.Sort(c.lacks)
+	sort.Sort(sort.IntSlice(c.lacks))
 	g.lacks = c.lacks
 	g.store.fault("gather.done")
 	return c.err

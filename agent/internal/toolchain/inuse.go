@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
+	"sort"
 	"strconv"
 	"strings"
 )
@@ -34,7 +34,7 @@ func usersOf(dir string) []process {
 			users = append(users, process{pid, programOf(pid)})
 		}
 	}
-	slices.SortFunc(users, func(a, b process) int { return a.pid - b.pid })
+	sort.SliceStable(users, func(i, j int) bool { return users[i].pid < users[j].pid })
 	return users
 }
 
