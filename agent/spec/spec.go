@@ -35,7 +35,9 @@ type Spec struct {
 	Modules        *Modules     `json:"modules,omitempty"` // Env has what it needs
 	Gopath         *Gopath      `json:"gopath,omitempty"`  // likewise
 	Packages       []Package    `json:"packages,omitempty"`
-	SiteSeed       SiteSeed     `json:"-"` // it says how bytes travel, not what the host is
+	// Image: the host is the root of a system that does not run. No variable says it.
+	Image    bool     `json:"image,omitempty"`
+	SiteSeed SiteSeed `json:"-"` // it says how bytes travel, not what the host is
 }
 
 // Verification levels, from cheap to thorough. Each includes those before it.

@@ -37,7 +37,7 @@ func (p *planner) places(s *spec.Spec) error {
 	if err := p.pam(in(spec.EnvironmentPAM)); err != nil {
 		return err
 	}
-	return p.systemd(in(spec.EnvironmentSystemd))
+	return p.systemd(in(spec.EnvironmentSystemd), s.Image)
 }
 
 // pam plans the block in /etc/environment.
@@ -81,14 +81,14 @@ func plain(r rune) bool {
 }
 
 // systemd plans the drop-in that gives services their environment, and that
-// systemd reads it. A run that was cut between the two is noted in the record.
-func (p *planner) systemd(env map[string]string) error {
+// systemd, where it runs, reads it. A run that was cut between the two is noted in the record.
+func (p *planner) systemd(env map[string]string, image bool) error {
 	_, ours := p.rec.Files[systemdPath]
 	if len(env) == 0 && !ours && !p.rec.Reload {
 		return nil
 	}
 	runs := isDir("/run/systemd/system")
-	if len(env) > 0 && (!runs || hostcmd.Find("systemctl") == "") {
+	if len(env) > 0 && (!runs && !image || hostcmd.Find("systemctl") == "") {
 		return refused(errors.New("gofleet_environment_files names systemd, which does not run on this host"),
 			"drop systemd from gofleet_environment_files")
 	}

@@ -59,6 +59,9 @@ func (j *job) verification(ctx context.Context, version string) (*toolchain.Veri
 // that no run uses any more. A place that others could write to is no place
 // for it; the next run then brings it again.
 func (j *job) keepAgent(ctx context.Context) error {
+	if j.task.Spec.Image {
+		return nil // there is no next run that could use it
+	}
 	cache, err := agentCache()
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/gofleet/gofleet/controller/internal/fleet"
+	"github.com/gofleet/gofleet/controller/internal/image"
 )
 
 // exitUsage is the code for anything that ends before a host is contacted.
@@ -27,7 +28,10 @@ type stoppedError struct{ error }
 
 func (e stoppedError) Unwrap() error { return e.error }
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() {
+	image.Main()
+	os.Exit(run(os.Args[1:]))
+}
 
 // run is main with the process's exit code as its value.
 func run(args []string) int {

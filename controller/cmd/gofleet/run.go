@@ -18,9 +18,11 @@ import (
 	"github.com/gofleet/gofleet/agent/wire"
 	"github.com/gofleet/gofleet/controller/internal/agents"
 	"github.com/gofleet/gofleet/controller/internal/fleet"
+	"github.com/gofleet/gofleet/controller/internal/image"
 	"github.com/gofleet/gofleet/controller/internal/inventory"
 	"github.com/gofleet/gofleet/controller/internal/journal"
 	"github.com/gofleet/gofleet/controller/internal/release"
+	"github.com/gofleet/gofleet/controller/internal/remote"
 	"github.com/gofleet/gofleet/controller/internal/report"
 )
 
@@ -34,6 +36,7 @@ type order struct {
 	whole   bool
 	via     string // a seed for all hosts
 	version string
+	root    string // of an image, in place of a host
 	rollout rolloutFlags
 }
 
@@ -46,6 +49,7 @@ func (a *app) runFlags(cmd *cobra.Command, o *order) {
 	f := cmd.Flags()
 	f.BoolVar(&o.list, "list-hosts", false, "list the hosts that it would be done on, and do nothing")
 	f.BoolVarP(&o.diff, "diff", "D", false, "show what changes inside files")
+	addRoot(cmd, o)
 	if o.action != wire.Audit {
 		f.BoolVarP(&o.check, "check", "C", false, "change nothing; say what would change")
 		a.addRollout(cmd, o)
@@ -59,6 +63,7 @@ type planned struct {
 	options fleet.Options
 	hosts   []*inventory.Host // in the order of the run
 	specs   []*spec.Spec      // of each
+	image   *image.Image      // in place of the one host; nil: hosts are hosts
 	sites   map[string]seedOf // from which hosts get what travels, by name
 	seed    uint64            // of a random order
 	forced  string            // --force-start: what would have kept the run from starting
@@ -86,6 +91,7 @@ func (a *app) runFleet(cmd *cobra.Command, o order) (err error) {
 		return a.listHosts(inv)
 	}
 	p.inv = inv
+	defer p.closeImage()
 	if err := a.plan(inv, p); err != nil {
 		return err
 	}
@@ -192,11 +198,14 @@ func (a *app) choose(inv *inventory.Inventory, p *planned) (err error) {
 	if p.specs, err = parseSpecs(p.hosts, p.order); err != nil {
 		return err
 	}
+	if err = p.openImage(); err != nil {
+		return err
+	}
 	p.notices = append(p.notices, plainPasswords(p.hosts)...)
 	if err = p.readCertificates(time.Now()); err != nil || p.order.action != wire.Apply {
 		return err
 	}
-	p.sites, err = sites(inv, p.hosts, p.specs, p.order.via)
+	p.sites, err = p.seedsOf(inv, p.specs)
 	return err
 }
 
@@ -273,7 +282,11 @@ func (a *app) runHosts(cmd *cobra.Command, ui *report.Reporter, p *planned) (*fl
 		zstd:     o.Encoding == wire.Zstd || o.Encoding == "" && len(p.hosts) >= fleet.ZstdFrom,
 	}
 	defer archives.close()
-	work, err := prepare(ctx, connector, archives, p.hosts, p.specs, o.Command)
+	targets, err := p.targets(connector)
+	if err != nil {
+		return nil, err
+	}
+	work, err := prepare(ctx, connector, archives, p.hosts, targets, p.specs, o.Command)
 	if err != nil {
 		return nil, err
 	}
@@ -325,11 +338,7 @@ func sayStopping(ui *report.Reporter, stop <-chan struct{}) (end func()) {
 
 // prepare makes the hosts of a run: targets read, archives verified. It contacts
 // no host.
-func prepare(ctx context.Context, connector *connector, archives *shelf, hosts []*inventory.Host, specs []*spec.Spec, action wire.Action) ([]*fleet.Host, error) {
-	targets, err := connector.targets(hosts)
-	if err != nil {
-		return nil, err
-	}
+func prepare(ctx context.Context, connector *connector, archives *shelf, hosts []*inventory.Host, targets []remote.Target, specs []*spec.Spec, action wire.Action) (_ []*fleet.Host, err error) {
 	if err := checkBecome(hosts, targets, specs); err != nil {
 		return nil, err
 	}

@@ -127,6 +127,8 @@ func awaitError(ctx context.Context, f func() error) error {
 
 // localTransport runs commands on this machine.
 type localTransport struct {
+	shell func(line string) *exec.Cmd // nil: /bin/sh of this machine
+
 	mu      sync.Mutex
 	closed  bool
 	running []*localProcess
@@ -183,9 +185,16 @@ func (l *localTransport) exec(_ context.Context, command string, tty bool) (proc
 	if l.closed {
 		return nil, errors.New("the connection is closed")
 	}
-	p := &localProcess{cmd: exec.Command("/bin/sh", "-c", command)}
+	shell := l.shell
+	if shell == nil {
+		shell = func(line string) *exec.Cmd { return exec.Command("/bin/sh", "-c", line) }
+	}
+	p := &localProcess{cmd: shell(command)}
+	if p.cmd.SysProcAttr == nil {
+		p.cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
 	// A group of its own, so that kill reaches what the shell started.
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p.cmd.SysProcAttr.Setpgid = true
 	var err error
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err

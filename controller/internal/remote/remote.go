@@ -7,6 +7,7 @@ package remote
 import (
 	"context"
 	"net/netip"
+	"os/exec"
 	"sync"
 	"time"
 
@@ -16,14 +17,17 @@ import (
 // Target is one host as its inventory describes it. What is empty comes from
 // ssh_config or the Dialer.
 type Target struct {
-	Name      string   // the inventory's name, for messages
-	Host      string   // what to connect to; empty means Name. ssh_config may rename it
-	User      string   // empty: ssh_config's, else the local user
-	Port      int      // 0: ssh_config's, else 22
-	KeyFiles  []string // private keys named for this host, tried first
-	Args      []string // words of ssh's command line: -o K=V, -i, -p, -J, -F, -l
-	Local     bool     // a shell on this machine instead of SSH
-	AcceptNew bool     // record an unknown host key with a warning
+	Name     string   // the inventory's name, for messages
+	Host     string   // what to connect to; empty means Name. ssh_config may rename it
+	User     string   // empty: ssh_config's, else the local user
+	Port     int      // 0: ssh_config's, else 22
+	KeyFiles []string // private keys named for this host, tried first
+	Args     []string // words of ssh's command line: -o K=V, -i, -p, -J, -F, -l
+	Local    bool     // a shell on this machine instead of SSH
+
+	Shell func(line string) *exec.Cmd // what runs a line for a shell, if Local; nil: /bin/sh
+
+	AcceptNew bool // record an unknown host key with a warning
 	Timeout   time.Duration
 	Retries   *int  // nil: the Dialer's
 	TTY       *bool // start the agent on a terminal; nil: where the host wants one
@@ -88,7 +92,7 @@ func (d *Dialer) Dial(ctx context.Context, t Target) (*Conn, error) {
 		c.start = time.Minute
 	}
 	if t.Local {
-		c.via, c.addr, c.user, c.noTTY = &localTransport{}, "this machine", d.localUser(), true
+		c.via, c.addr, c.user, c.noTTY = &localTransport{shell: t.Shell}, "this machine", d.localUser(), true
 		return c, nil
 	}
 	s, err := d.resolve(t)

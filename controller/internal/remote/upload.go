@@ -273,6 +273,9 @@ func (p *progress) work(ctx context.Context, src io.ReaderAt, writeAt func([]byt
 
 // upload writes into a file of this machine.
 func (l *localTransport) upload(ctx context.Context, u upload) error {
+	if l.shell != nil {
+		return ErrNoSFTP // its paths are not this machine's
+	}
 	f, err := os.OpenFile(u.dst, os.O_WRONLY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
