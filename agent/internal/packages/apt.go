@@ -17,6 +17,9 @@ import (
 // IndexName is the file of a directory of packages that apt resolves from.
 const IndexName = "Packages"
 
+// simulate has apt-get say what it would do.
+const simulate = "--simulate"
+
 // How long others may hold the package system, and an installation may take.
 const (
 	lockPatience = 60 * time.Second
@@ -46,10 +49,12 @@ func apt(ctx context.Context, dir string, args ...string) ([]byte, error) {
 	} {
 		all = append(all, "-o", option)
 	}
-	return hostcmd.Command{Program: program, Args: append(all, args...), Patience: workPatience,
-		Env:    []string{"DEBIAN_FRONTEND=noninteractive", "APT_LISTCHANGES_FRONTEND=none", "NEEDRESTART_SUSPEND=1"},
-		Finish: filepath.Join(dir, "log"),
-	}.Run(ctx)
+	cmd := hostcmd.Command{Program: program, Args: append(all, args...), Patience: workPatience,
+		Env: []string{"DEBIAN_FRONTEND=noninteractive", "APT_LISTCHANGES_FRONTEND=none", "NEEDRESTART_SUSPEND=1"}}
+	if !slices.Contains(args, simulate) {
+		cmd.Finish = filepath.Join(dir, "log")
+	}
+	return cmd.Run(ctx)
 }
 
 // Simulate asks apt what installing what lacks would do, with the index that
@@ -65,7 +70,7 @@ func (h *Host) Simulate(ctx context.Context, index []byte) (*Plan, error) {
 	if err := os.WriteFile(source, index, 0o600); err != nil {
 		return nil, err
 	}
-	out, err := apt(ctx, dir, append([]string{"--with-source", source, "--simulate", "install"}, h.Names()...)...)
+	out, err := apt(ctx, dir, append([]string{"--with-source", source, simulate, "install"}, h.Names()...)...)
 	var exit *hostcmd.ExitError
 	if errors.As(err, &exit) {
 		return nil, refused(fmt.Errorf("apt cannot install %s: %s", strings.Join(h.Names(), ", "), hostcmd.Printable(unmet(string(out), exit.Output), 600)),
@@ -78,6 +83,9 @@ func (h *Host) Simulate(ctx context.Context, index []byte) (*Plan, error) {
 	if len(others) > 0 {
 		return nil, refused(fmt.Errorf("installing %s would %s", strings.Join(h.Names(), ", "), strings.Join(others, ", ")),
 			"nothing else is changed for a package: make the bundle for what this host has, or bring those packages to their newest by other means; one that may be upgraded is named in gofleet_packages, with its min")
+	}
+	if len(plan.New)+len(plan.Newer) == 0 {
+		return nil, fmt.Errorf("apt would do nothing to have %s installed: %s", strings.Join(h.Names(), ", "), hostcmd.Printable(string(out), 400))
 	}
 	for _, l := range h.Lacks {
 		if err := plan.meets(l); err != nil {
@@ -256,7 +264,7 @@ func (p *Plan) Uninstall(ctx context.Context, dir string) error {
 // takeAway removes packages, and nothing that somebody has come to need them
 // for since.
 func (p *Plan) takeAway(ctx context.Context, dir, verb string, names []string) error {
-	out, err := apt(ctx, dir, append([]string{"--simulate", verb}, names...)...)
+	out, err := apt(ctx, dir, append([]string{simulate, verb}, names...)...)
 	if err != nil {
 		return explain(err)
 	}
