@@ -160,11 +160,6 @@ func TestExistingAccountOnlyGains(t *testing.T) {
 		t.Fatal(err)
 	}
 	hosttest.Same(t, before, hosttest.Snapshot(t, "/etc", "/home"), "/etc/group-", "/etc/gshadow-")
-
-	hosttest.Run(t, "chmod", "0775", "/home/deploy")
-	if _, _, warnings = apply(t, user(), rec); !strings.Contains(strings.Join(warnings, "\n"), "StrictModes") {
-		t.Errorf("a home that its group can write: warnings %q", warnings)
-	}
 }
 
 func TestDroppedFromTheInventory(t *testing.T) {

@@ -43,9 +43,6 @@ func (p *planner) keys(ctx context.Context, cred *Credential, want wanted, had r
 		if now, err = lookSSH(ctx, cred); err != nil {
 			return err
 		}
-		if now.home.Type == asuser.Dir && now.home.Mode&0o022 != 0 {
-			p.warn("home %s can be written by others (mode %04o): sshd refuses keys there unless StrictModes is off", cred.Home, now.home.Mode)
-		}
 	}
 	had = p.recallKeys(cred.Name, now.file.Content, had)
 	c := mergeKeys(now.file.Content, want.AuthorizedKeys, had.Keys, want.Exclusive)

@@ -56,6 +56,7 @@ func (j *job) apply(ctx context.Context) error {
 		// In the order in which they are made.
 		for _, p := range before {
 			err = errors.Join(err, j.changes.Run(ctx, p.steps...))
+			j.judgeSSHD(ctx, p)
 		}
 		err = errors.Join(err, j.changes.Run(ctx, j.moduleSteps()...))
 		err = errors.Join(err, j.changes.Run(ctx, sourceSteps...))
@@ -88,6 +89,7 @@ func (j *job) apply(ctx context.Context) error {
 		if err := j.make(ctx, p.name, p.steps); err != nil {
 			return errors.Join(err, staged.Discard())
 		}
+		j.judgeSSHD(ctx, p)
 	}
 	if err := j.judgePackages(ctx); err != nil {
 		return errors.Join(err, staged.Discard())
@@ -140,6 +142,7 @@ func (j *job) applyToCurrent(ctx context.Context) error {
 		if err := j.changes.Run(ctx, p.steps...); err != nil {
 			return err
 		}
+		j.judgeSSHD(ctx, p)
 	}
 	if err := j.planFiles(ctx); err != nil {
 		return err
@@ -208,6 +211,18 @@ func (j *job) planAccount(ctx context.Context) ([]change.Step, error) {
 	return steps, err
 }
 
+// judgeSSHD adds what sshd says of the accounts' keys to the report, behind the
+// phase that makes accounts: in every audit, and otherwise only where something
+// of an account changes. A host that is as it should be starts no sshd.
+func (j *job) judgeSSHD(ctx context.Context, p phase) {
+	if p.name == accountPhase && (j.task.Action == wire.Audit || len(p.steps) > 0) {
+		j.report.Checks = append(j.report.Checks, account.JudgeSSHD(ctx, &j.task.Spec)...)
+	}
+}
+
+// accountPhase is the phase that makes accounts.
+const accountPhase = "account"
+
 // phase is a part of a run whose steps are made, and recorded, together.
 type phase struct {
 	name  string
@@ -239,7 +254,7 @@ func (j *job) planHost(ctx context.Context) ([]phase, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []phase{{"packages", install}, {"system", system}, {"account", accounts}, {"settings", append(settings, credentials...)}}, nil
+	return []phase{{"packages", install}, {"system", system}, {accountPhase, accounts}, {"settings", append(settings, credentials...)}}, nil
 }
 
 func (j *job) planBaseline(ctx context.Context, stage baseline.Stage) ([]change.Step, error) {
