@@ -335,7 +335,7 @@ func TestRefusedBeforeAnythingChanges(t *testing.T) {
 		{u("rooted", nil), "belongs to uid 0"},
 		{u("rootfile", nil), "belongs to uid 0"},
 		{u("filedir", nil), "/home/filedir/.ssh is"},
-		{u("homeless", nil), "/home/homeless of user homeless is not there"},
+		{u("homeless", nil), "home /home/homeless of user homeless (uid"},
 		{u("foreign", nil), "home /home/foreign belongs to uid 0"},
 		{u("leftover", nil), "home /home/leftover is there already"},
 		{u("grouponly", nil), "group grouponly but no user"},

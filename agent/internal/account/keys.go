@@ -2,7 +2,6 @@ package account
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/gofleet/gofleet/agent/internal/change"
 	"github.com/gofleet/gofleet/agent/internal/record"
 	"github.com/gofleet/gofleet/agent/spec"
+	"github.com/gofleet/gofleet/agent/wire"
 )
 
 const (
@@ -20,7 +20,7 @@ const (
 
 // sshState is what stands in a home, as its user sees it.
 type sshState struct {
-	home, dir, file asuser.Entry
+	dir, file asuser.Entry
 }
 
 // keys plans authorized_keys. Without keys, wanted or ours, nothing in the home
@@ -122,55 +122,13 @@ func keyStep(p *planner, cred *Credential, want wanted, had record.User, c keyCh
 }
 
 // lookSSH reads what is in the home, and refuses links and what isn't the
-// user's own. A home that isn't there is not made: it may only be not mounted.
+// user's own.
 func lookSSH(ctx context.Context, cred *Credential) (sshState, error) {
-	if cred.UID == 0 {
-		return sshState{}, refused(fmt.Errorf("user %s has uid 0", cred.Name), "name an ordinary account")
-	}
-	e, err := asuser.Do(ctx, cred.Identity(), cred.Home,
-		asuser.Op{Act: asuser.Look, Path: "."},
-		asuser.Op{Act: asuser.Look, Path: sshDir},
-		asuser.Op{Act: asuser.Look, Path: keyFile})
-	var r *asuser.RefusedError
-	switch {
-	case errors.As(err, &r) && r.Path == cred.Home:
-		return sshState{}, refused(fmt.Errorf("home %s of user %s is not there", cred.Home, cred.Name),
-			fmt.Sprintf("mount it, or make it: install -d -m 0700 -o %d -g %d %s", cred.UID, cred.GID, cred.Home))
-	case errors.As(err, &r):
-		return sshState{}, refused(r, fmt.Sprintf("what is not a plain file or directory of %s's own is not touched: put that right and apply again", cred.Name))
-	case err != nil:
+	e, err := cred.LookOwn(ctx, keyFile, wire.KindAccount)
+	if err != nil {
 		return sshState{}, err
 	}
-	s := sshState{home: e[0], dir: e[1], file: e[2]}
-	if err := s.refuse(cred); err != nil {
-		return sshState{}, err
-	}
-	return s, nil
-}
-
-func (s sshState) refuse(cred *Credential) error {
-	if s.dir.Type == asuser.Absent && s.home.UID != int(cred.UID) {
-		return refused(fmt.Errorf("home %s belongs to uid %d, not to user %s (uid %d), and has no .ssh", cred.Home, s.home.UID, cred.Name, cred.UID),
-			fmt.Sprintf("if that is on purpose: install -d -m 0700 -o %d -g %d %s", cred.UID, cred.GID, filepath.Join(cred.Home, sshDir)))
-	}
-	for _, x := range []struct {
-		path string
-		e    asuser.Entry
-		want asuser.Type
-	}{{sshDir, s.dir, asuser.Dir}, {keyFile, s.file, asuser.File}} {
-		full := filepath.Join(cred.Home, x.path)
-		switch {
-		case x.e.Type == asuser.Absent:
-		case x.e.Type == asuser.Link:
-			return refused(fmt.Errorf("%s is a link", full), "replace it by what it leads to and apply again")
-		case x.e.Type != x.want:
-			return refused(fmt.Errorf("%s is not a %s", full, x.want), "move it away and apply again")
-		case x.e.UID != int(cred.UID):
-			return refused(fmt.Errorf("%s belongs to uid %d, not to user %s (uid %d)", full, x.e.UID, cred.Name, cred.UID),
-				fmt.Sprintf("if that is not on purpose: chown -h %s %s", cred.Name, full))
-		}
-	}
-	return nil
+	return sshState{dir: e[1], file: e[2]}, nil
 }
 
 // tight reports whether sshd takes the files and nobody else reads them.

@@ -16,6 +16,7 @@ import (
 	"github.com/gofleet/gofleet/agent/internal/hostfile"
 	"github.com/gofleet/gofleet/agent/internal/record"
 	"github.com/gofleet/gofleet/agent/spec"
+	"github.com/gofleet/gofleet/agent/wire"
 )
 
 // userEnvFile is where Go before 1.21 finds its variables in every kind of
@@ -207,51 +208,11 @@ type userEnvState struct {
 }
 
 func lookUserEnv(ctx context.Context, cred *account.Credential) (userEnvState, error) {
-	if cred.UID == 0 {
-		return userEnvState{}, refused(fmt.Errorf("user %s has uid 0", cred.Name), "name an ordinary account")
-	}
-	e, err := asuser.Do(ctx, cred.Identity(), cred.Home,
-		asuser.Op{Act: asuser.Look, Path: "."},
-		asuser.Op{Act: asuser.Look, Path: ".config"},
-		asuser.Op{Act: asuser.Look, Path: ".config/go"},
-		asuser.Op{Act: asuser.Look, Path: userEnvFile})
-	var r *asuser.RefusedError
-	if errors.As(err, &r) {
-		return userEnvState{}, refused(r, "only plain files and directories of the user's own are written: put that right and apply again")
-	}
+	e, err := cred.LookOwn(ctx, userEnvFile, wire.KindEnvironment)
 	if err != nil {
 		return userEnvState{}, err
 	}
-	s := userEnvState{config: e[1], dir: e[2], file: e[3]}
-	if err := s.refuse(cred, e[0]); err != nil {
-		return userEnvState{}, err
-	}
-	return s, nil
-}
-
-func (s userEnvState) refuse(cred *account.Credential, home asuser.Entry) error {
-	above := home
-	for _, x := range []struct {
-		path string
-		e    asuser.Entry
-		want asuser.Type
-	}{{".config", s.config, asuser.Dir}, {".config/go", s.dir, asuser.Dir}, {userEnvFile, s.file, asuser.File}} {
-		full := filepath.Join(cred.Home, x.path)
-		switch {
-		case x.e.Type == asuser.Absent && above.Type == asuser.Dir && above.UID != int(cred.UID):
-			return refused(fmt.Errorf("%s belongs to uid %d, not to uid %d, and has no %s", filepath.Dir(full), above.UID, cred.UID, filepath.Base(full)),
-				"chown it, or drop gofleet_env")
-		case x.e.Type == asuser.Absent:
-		case x.e.Type == asuser.Link:
-			return refused(fmt.Errorf("%s is a link", full), "replace it by what it leads to and apply again")
-		case x.e.Type != x.want:
-			return refused(fmt.Errorf("%s is not a %s", full, x.want), "move it away and apply again")
-		case x.e.UID != int(cred.UID):
-			return refused(fmt.Errorf("%s belongs to uid %d, not to uid %d", full, x.e.UID, cred.UID), "chown it and apply again")
-		}
-		above = x.e
-	}
-	return nil
+	return userEnvState{config: e[1], dir: e[2], file: e[3]}, nil
 }
 
 func (s userEnvState) write(ctx context.Context, cred *account.Credential, content string) error {

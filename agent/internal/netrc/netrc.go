@@ -210,33 +210,13 @@ func (s *step) undo() error {
 	return err
 }
 
-// look reads the file, and refuses a link and what isn't the user's own. A
-// home that isn't there is not made: it may only be not mounted.
+// look reads the file, and refuses a link and what isn't the user's own.
 func look(ctx context.Context, cred *account.Credential) (asuser.Entry, error) {
-	if cred.UID == 0 {
-		return asuser.Entry{}, refused(fmt.Errorf("user %s has uid 0", cred.Name), "name an ordinary account in gofleet_user.name")
-	}
-	path := filepath.Join(cred.Home, File)
-	e, err := asuser.Do(ctx, cred.Identity(), cred.Home, asuser.Op{Act: asuser.Look, Path: "."}, asuser.Op{Act: asuser.Look, Path: File})
-	var r *asuser.RefusedError
-	switch {
-	case errors.As(err, &r):
-		return asuser.Entry{}, refused(r, "only a plain file of the user's own is written: put that right and apply again")
-	case err != nil:
+	e, err := cred.LookOwn(ctx, File, wire.KindAccount)
+	if err != nil {
 		return asuser.Entry{}, err
 	}
-	switch home, file := e[0], e[1]; {
-	case file.Type == asuser.Absent && home.UID != int(cred.UID):
-		return file, refused(fmt.Errorf("home %s belongs to uid %d, not to uid %d", cred.Home, home.UID, cred.UID), "chown it, or drop gofleet_netrc")
-	case file.Type == asuser.Link:
-		return file, refused(fmt.Errorf("%s is a link", path), "replace it by what it leads to and apply again")
-	case file.Type != asuser.Absent && file.Type != asuser.File:
-		return file, refused(fmt.Errorf("%s is not a file", path), "move it away and apply again")
-	case file.Type == asuser.File && file.UID != int(cred.UID):
-		return file, refused(fmt.Errorf("%s belongs to uid %d, not to uid %d", path, file.UID, cred.UID), "chown it and apply again")
-	default:
-		return file, nil
-	}
+	return e[1], nil
 }
 
 func refused(err error, hint string) error { return wire.NewError(wire.KindAccount, err, hint) }
