@@ -79,6 +79,12 @@ func fetching(t *testing.T, seen func(*wire.Source)) script {
 	}
 }
 
+// swallow is an Upload that goes nowhere.
+func swallow(_ context.Context, _ io.ReaderAt, _, size int64, contiguous func(int64)) error {
+	contiguous(size)
+	return nil
+}
+
 func onSite(h *Host, s *Seed) *Host {
 	h.Seed = s
 	return h
@@ -144,10 +150,6 @@ func TestHostsFallBackToTheController(t *testing.T) {
 	a := newArchive(t)
 	transfer, err := a.Transfer(t.Context(), wire.Gzip, nil)
 	must(t, err)
-	upload := func(_ context.Context, _ io.ReaderAt, _, size int64, contiguous func(int64)) error {
-		contiguous(size)
-		return nil
-	}
 	for _, tt := range []struct {
 		name string
 		seed script
@@ -169,8 +171,8 @@ func TestHostsFallBackToTheController(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			seed, connected := fakeSeed("s", tt.seed)
 			out := Run(t.Context(), []*Host{
-				onSite(withUpload(fakeHost("a", tt.host), a, upload), seed),
-				onSite(withUpload(fakeHost("b", tt.host), a, upload), seed),
+				onSite(withUpload(fakeHost("a", tt.host), a, swallow), seed),
+				onSite(withUpload(fakeHost("b", tt.host), a, swallow), seed),
 			}, func() Options { o := options(); o.Encoding = wire.Gzip; return o }())
 			for _, r := range out.Results {
 				if r.Status != wire.Changed || r.Error != nil || r.Sent != transfer.Size {
@@ -215,15 +217,11 @@ func TestHopelessSeedIsGivenUp(t *testing.T) {
 	a := newArchive(t)
 	transfer, err := a.Transfer(t.Context(), wire.Gzip, nil)
 	must(t, err)
-	upload := func(_ context.Context, _ io.ReaderAt, _, size int64, contiguous func(int64)) error {
-		contiguous(size)
-		return nil
-	}
 	for _, reached := range []bool{false, true} {
 		seed, _ := fakeSeed("s", serving(t, &bytes.Buffer{}, 0, nil))
 		var hosts []*Host
 		if reached {
-			hosts = append(hosts, onSite(withUpload(fakeHost("first", fetching(t, func(*wire.Source) {})), a, upload), seed))
+			hosts = append(hosts, onSite(withUpload(fakeHost("first", fetching(t, func(*wire.Source) {})), a, swallow), seed))
 		}
 		var mu sync.Mutex
 		offered := 0
@@ -241,7 +239,7 @@ func TestHopelessSeedIsGivenUp(t *testing.T) {
 				}
 				f.out.Write(wire.Event{Need: &wire.Need{Path: "/x", Offset: transfer.Size, Lost: "no answer"}})
 				f.report(wire.Report{Status: wire.Changed})
-			}), a, upload), seed))
+			}), a, swallow), seed))
 		}
 		o := options()
 		o.Encoding, o.Forks = wire.Gzip, 1
