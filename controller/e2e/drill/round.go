@@ -54,6 +54,11 @@ var breakages = []breakage{
 // jumpLost is the breakage of the jump host.
 var jumpLost = breakage{"jump host lost", killSSHD, startSSHD}
 
+// seedLost is the breakage of a site's seed: hosts hear nothing more from it,
+// nor does the controller.
+var seedLost = breakage{"seed lost", func(ctx context.Context, _ *network, f *fault) error { return f.host.CutNetwork(ctx) },
+	func(ctx context.Context, h *rig.Host) error { return h.RestoreNetwork(ctx) }}
+
 func killSSHD(ctx context.Context, _ *network, f *fault) error { return f.host.KillSSHD(ctx) }
 func startSSHD(ctx context.Context, h *rig.Host) error         { return h.StartSSHD(ctx) }
 
@@ -71,6 +76,7 @@ type fault struct {
 type round struct {
 	want   *rig.Toolchain
 	order  uint64 // seed of the order of the hosts
+	via    string // the host that hands the archive on; "" is none
 	faults []*fault
 	kill   time.Duration // when the controller is killed; 0: it is not
 	after  int           // batch after which the controller is killed; 0: none
@@ -79,6 +85,9 @@ type round struct {
 
 func (r *round) String() string {
 	s := "to go" + r.want.Version
+	if r.via != "" {
+		s += " via " + r.via
+	}
 	if r.kill > 0 {
 		s += fmt.Sprintf(", controller killed at %s", r.kill)
 	}
@@ -107,6 +116,13 @@ func (n *network) draw(rand *rand.Rand) *round {
 	if rand.IntN(3) == 0 {
 		r.faults = append(r.faults, &fault{breakage: jumpLost, host: n.world.Host(jumpName), at: instant()})
 	}
+	if rand.IntN(3) == 0 {
+		seed := n.hosts[rand.IntN(len(n.hosts))]
+		r.via = seed.Name
+		if at := instant(); rand.IntN(2) == 0 && !slices.ContainsFunc(r.faults, func(f *fault) bool { return f.host == seed }) {
+			r.faults = append(r.faults, &fault{breakage: seedLost, host: seed, at: at})
+		}
+	}
 	slices.SortStableFunc(r.faults, func(a, b *fault) int { return cmp.Compare(a.at, b.at) })
 	switch rand.IntN(4) {
 	case 0:
@@ -127,6 +143,9 @@ func (n *network) spoiled(ctx context.Context, r *round) (killed bool, err error
 		return false, err
 	}
 	args := []string{"apply", "--serial", "1,50%,100%", "--order", "random", "--seed", strconv.FormatUint(r.order, 10)}
+	if r.via != "" {
+		args = append(args, "--via", r.via)
+	}
 	if r.after > 0 {
 		// Once: the run that goes on has the gate too.
 		armed := filepath.Join(n.world.Dir, "armed")
