@@ -140,12 +140,13 @@ var readers = map[string]func(n node, s *Spec){
 	"modules":         func(n node, s *Spec) { s.Modules = n.modules() },
 	"gopath":          func(n node, s *Spec) { s.Gopath = n.gopath() },
 	"site_seed":       func(n node, s *Spec) { s.SiteSeed = n.siteSeed() },
+	"firewall":        func(n node, s *Spec) { s.Firewall = n.firewall() },
 }
 
 // reserved are the names of later parts.
 var reserved = []string{
 	"time",
-	"services", "firewall", "policy",
+	"services", "policy",
 }
 
 // unknown reports a variable that has no reader.

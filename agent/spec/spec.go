@@ -35,6 +35,7 @@ type Spec struct {
 	Modules        *Modules     `json:"modules,omitempty"` // Env has what it needs
 	Gopath         *Gopath      `json:"gopath,omitempty"`  // likewise
 	Packages       []Package    `json:"packages,omitempty"`
+	Firewall       *Firewall    `json:"firewall,omitempty"`
 	// Image: the host is the root of a system that does not run. No variable says it.
 	Image    bool     `json:"image,omitempty"`
 	SiteSeed SiteSeed `json:"-"` // it says how bytes travel, not what the host is

@@ -125,6 +125,14 @@ func Variables() []Variable {
 			{Name: "sources", Type: "path", Required: true, Help: "directory whose content comes to src below the GOPATH"},
 			{Name: "path", Type: "path", Help: "the GOPATH, belonging to the deploy user; not set, go in its home"},
 		}},
+		{Name: "firewall", Type: "dict", Help: "what the firewall lets in, through ufw or firewalld; ssh stays open, and every change is proved by a fresh login", Fields: []Variable{
+			{Name: "allow", Type: "list", Elements: "raw", Default: []any{}, Help: "ports that are open: 443/tcp, 8000-8100/udp, or dictionaries", Fields: []Variable{
+				{Name: "port", Type: "str", Required: true, Help: "port or range, and tcp or udp"},
+				{Name: "from", Type: "str", Help: "the only address or network that may come; without it anywhere, by IPv4 and IPv6"},
+			}},
+			{Name: "policy", Type: "str", Default: PolicyKeep, Choices: []string{PolicyKeep, PolicyDeny}, Help: "keep leaves what no rule allows as it is on the host; deny shuts it out"},
+			{Name: "enabled", Type: "bool", Help: "true makes a firewall active that is installed and is not"},
+		}},
 		{Name: "site_seed", Type: "raw", Help: "true on the host that hands archives to its site, or that host's name on the others"},
 	}
 }

@@ -23,6 +23,7 @@ const (
 	KindAccount        Kind = "account_refused"
 	KindEnvironment    Kind = "environment_refused"
 	KindBaseline       Kind = "baseline_refused"
+	KindLockout        Kind = "lockout"    // new rules of a firewall let no fresh login in
 	KindHost           Kind = "host_error" // the operating system refused something
 	KindStopped        Kind = "stopped"    // the controller asked, or went away
 	KindProtocol       Kind = "protocol"

@@ -34,7 +34,8 @@ const (
 	Audit    Action = "audit"
 	Rollback Action = "rollback"
 	Remove   Action = "remove"
-	Serve    Action = "seed" // keep transfers for the time of the connection, and hand them to other hosts
+	Confirm  Action = "confirm" // this login came through a firewall's new rules: they stay
+	Serve    Action = "seed"    // keep transfers for the time of the connection, and hand them to other hosts
 )
 
 // Task is the one order of a connection.
@@ -54,6 +55,7 @@ type Task struct {
 	Release    *Release  `json:"release,omitempty"` // nil: the controller has no archive for this platform
 	Missing    string    `json:"missing,omitempty"` // why Release is nil, for the error if it is needed
 	Seed       *Seed     `json:"seed,omitempty"`    // of Serve
+	Token      string    `json:"token,omitempty"`   // of Confirm: from Event.Prove
 	Compare    bool      `json:"compare,omitempty"` // what Release holds may be asked for, and then a part of it
 	// Modules is the module cache that the controller offers, in a Release of
 	// which only Name, Evidence and Tree are set. Only a difference of it travels.
@@ -150,8 +152,15 @@ type Command struct {
 	Send     *Transfer `json:"send,omitempty"`     // the answer to Event.Want and Event.Lacks: what will travel
 	Have     *int64    `json:"have,omitempty"`     // SFTP: the upload is contiguous up to here
 	Data     *int64    `json:"data,omitempty"`     // this many raw bytes follow, at most MaxData, to be appended to the upload
+	Proof    *Proof    `json:"proof,omitempty"`    // the answer to Event.Prove
 	Ping     bool      `json:"ping,omitempty"`
 	Stop     bool      `json:"stop,omitempty"` // abandon, unless a switch has begun
+}
+
+// Proof is how the fresh login went that Event.Prove asked for.
+type Proof struct {
+	Token string `json:"token"`
+	Error *Error `json:"error,omitempty"` // nil: the host has confirmed it
 }
 
 // Event is a message from the agent. Exactly one field is set, Part apart.
@@ -166,6 +175,7 @@ type Event struct {
 	// each its first and their number. The answer may still be all of it.
 	Lacks    [][2]int `json:"lacks,omitempty"`
 	Need     *Need    `json:"need,omitempty"`
+	Prove    string   `json:"prove,omitempty"`    // log in afresh and send there a Task to Confirm this token; then answer with Command.Proof
 	Part     Part     `json:"part,omitempty"`     // beside Compare, Lacks and Need: which it is about, if not the release
 	Fetched  int64    `json:"fetched,omitempty"`  // the upload is contiguous up to here, and this part came from the seed
 	Serving  *Serving `json:"serving,omitempty"`  // of a seed: it listens; each Need after that asks for the Transfer that was sent

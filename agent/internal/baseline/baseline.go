@@ -39,6 +39,19 @@ type concern struct {
 var concerns = []concern{
 	{"directories", BeforeGo, directories},
 	{"ca_certificates", BeforeGo, trust},
+	{"firewall", AfterGo, firewall}, // the last of all
+}
+
+// Run is what planning takes from a run beside the Spec. The zero Run looks as
+// an ordinary audit does, and cannot change a firewall.
+type Run struct {
+	Deep  bool  // compare with what is in force, too
+	Prove Prove // that a host can still be reached
+}
+
+// Plan is Run.Plan of the zero Run.
+func Plan(ctx context.Context, stage Stage, s *spec.Spec, rec *record.Record) ([]change.Step, []string, error) {
+	return Run{}.Plan(ctx, stage, s, rec)
 }
 
 // Plan gives the steps that one stage of the baseline of s needs, and warnings.
@@ -46,8 +59,8 @@ var concerns = []concern{
 //
 // The errors are *wire.Error of the kinds KindNeedsRoot, KindBaseline and
 // KindHost, and name the variable.
-func Plan(ctx context.Context, stage Stage, s *spec.Spec, rec *record.Record) ([]change.Step, []string, error) {
-	p := &planner{want: s, rec: rec}
+func (r Run) Plan(ctx context.Context, stage Stage, s *spec.Spec, rec *record.Record) ([]change.Step, []string, error) {
+	p := &planner{want: s, rec: rec, run: r}
 	for _, c := range concerns {
 		if c.stage != stage {
 			continue
@@ -61,9 +74,9 @@ func Plan(ctx context.Context, stage Stage, s *spec.Spec, rec *record.Record) ([
 
 // PlanRemove gives the steps that take away what the steps of every stage set,
 // the last stage first.
-func PlanRemove(ctx context.Context, rec *record.Record) (steps []change.Step, warnings []string, err error) {
+func (r Run) PlanRemove(ctx context.Context, rec *record.Record) (steps []change.Step, warnings []string, err error) {
 	for stage := AfterGo; stage >= BeforeAccounts; stage-- {
-		more, said, err := Plan(ctx, stage, &spec.Spec{}, rec)
+		more, said, err := r.Plan(ctx, stage, &spec.Spec{}, rec)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -73,20 +86,24 @@ func PlanRemove(ctx context.Context, rec *record.Record) (steps []change.Step, w
 }
 
 // Sweep removes temporary files that a run which was cut left where Plan's
-// steps write.
+// steps write, and ends the change of a firewall that no login has proved. The
+// caller holds the host's lock.
 func Sweep() error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	return sweepStores()
+	return errors.Join(sweepStores(), sweepGuards(context.Background()))
 }
 
 type planner struct {
 	want     *spec.Spec
 	rec      *record.Record
+	run      Run
 	steps    []change.Step
 	warnings []string
 }
+
+func (p *planner) warn(message string) { p.warnings = append(p.warnings, message) }
 
 func refused(err error, hint string) error { return wire.NewError(wire.KindBaseline, err, hint) }
 

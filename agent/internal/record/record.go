@@ -59,9 +59,23 @@ type Record struct {
 	// Directories are, by path, those that gofleet made or gave an owner and mode.
 	Directories map[string]*Directory `json:"directories,omitempty"`
 
+	// Firewall is what gofleet has set in the host's firewall.
+	Firewall *Firewall `json:"firewall,omitempty"`
+
 	// DoingEnv is what a run is about to set in the go/env of a user, by name;
 	// like Doing.
 	DoingEnv map[string]*UserEnv `json:"doing_env,omitempty"`
+}
+
+// Firewall is what gofleet has set in ufw or firewalld.
+type Firewall struct {
+	Tool   string   `json:"tool"`
+	Place  string   `json:"place"` // the file that has the rules
+	Rules  []string `json:"rules,omitempty"`
+	Doing  []string `json:"doing,omitempty"`  // a run was about to add them
+	Policy string   `json:"policy,omitempty"` // what the tool had before gofleet shut out what no rule names
+	Closed bool     `json:"closed,omitempty"` // gofleet was asked for that
+	Active bool     `json:"active,omitempty"`
 }
 
 // UserEnv is what gofleet has set in a user's go/env file.

@@ -39,10 +39,12 @@ type control struct {
 	Transfer   *wire.Transfer `json:"transfer,omitempty"`
 	Offers     []ansibleOffer `json:"offers,omitempty"` // for Release and Transfer, where the platform is not known
 	Files      ansibleFiles   `json:"files,omitempty"`
-	Part       wire.Part      `json:"part,omitempty"`   // whose bytes come, if not the archive's
-	Rest       string         `json:"rest,omitempty"`   // a file on this host that has the transfer from Offset on
-	Piece      int64          `json:"piece,omitempty"`  // this many bytes of it follow the arguments
-	Offset     int64          `json:"offset,omitempty"` // where Rest or Piece begin
+	Part       wire.Part      `json:"part,omitempty"`    // whose bytes come, if not the archive's
+	Rest       string         `json:"rest,omitempty"`    // a file on this host that has the transfer from Offset on
+	Piece      int64          `json:"piece,omitempty"`   // this many bytes of it follow the arguments
+	Offset     int64          `json:"offset,omitempty"`  // where Rest or Piece begin
+	Confirm    string         `json:"confirm,omitempty"` // this is the fresh login that question.Prove asked for
+	Restore    string         `json:"restore,omitempty"` // it could not be made
 }
 
 // ansibleOffer is an archive that the plugin would send to a host that needs
@@ -68,6 +70,7 @@ type question struct {
 	Compare wire.Part        `json:"compare,omitempty"` // the list of what one of them has
 	Lacks   *lacksQuestion   `json:"lacks,omitempty"`   // what of it should travel
 	Need    *needQuestion    `json:"need,omitempty"`    // bytes
+	Prove   string           `json:"prove,omitempty"`   // beside a result: it holds once a fresh login has confirmed this token
 }
 
 // open tells whether the host's run ended for want of an answer. In check mode
@@ -110,6 +113,9 @@ func ansible(ctx context.Context, o AnsibleOptions) *moduleResult {
 	if err := ord.allowed(); err != nil {
 		return refusal(err)
 	}
+	if result := ord.login(ctx); result != nil {
+		return result
+	}
 	if files := ord.files(); len(files) > 0 && ord.action == wire.Apply && ord.control.Files == nil {
 		return &moduleResult{Question: &question{Files: files}}
 	}
@@ -130,7 +136,7 @@ func ansible(ctx context.Context, o AnsibleOptions) *moduleResult {
 	if r.question.open(ord.check) {
 		return &moduleResult{Question: &r.question}
 	}
-	if r.question.Archive != nil {
+	if r.question.Archive != nil || r.question.Prove != "" {
 		result.Question = &r.question
 	}
 	return result

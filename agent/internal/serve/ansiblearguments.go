@@ -202,6 +202,11 @@ func (o *order) readSpec(vars map[string]any) (warnings []string, err error) {
 			Message: fmt.Sprintf("%s%s lies on the controller, and nobody is there to bring it", prefix, files[0].Part),
 			Hint:    "use gofleet.golang.toolchain, whose action plugin brings it, or gofleet apply"}
 	}
+	if o.spec.Firewall != nil && o.module && o.action == wire.Apply {
+		return nil, &wire.Error{Kind: wire.KindBaseline,
+			Message: prefix + "firewall is set, and without the collection's action plugin nobody can log in afresh to prove that the host can still be reached",
+			Hint:    "use gofleet.golang.toolchain, or gofleet apply"}
+	}
 	if o.version == "" && prefix == "" && (o.action == wire.Remove || o.action == wire.Rollback) {
 		o.version = o.spec.GoVersion
 	}

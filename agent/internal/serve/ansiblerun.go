@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -75,6 +76,11 @@ func (r *ansibleRun) Write(v any) error {
 		return nil
 	case e.Compare:
 		return r.list(e.Part)
+	case e.Prove != "" && !r.module:
+		r.question.Prove = e.Prove
+		return errLater
+	case e.Prove != "":
+		return errors.New("without the collection's action plugin nobody can log in afresh")
 	case e.Want:
 		r.session.sends <- *r.control.Transfer
 	case len(e.Lacks) > 0:

@@ -258,7 +258,7 @@ func (j *job) planHost(ctx context.Context) ([]phase, error) {
 }
 
 func (j *job) planBaseline(ctx context.Context, stage baseline.Stage) ([]change.Step, error) {
-	steps, warnings, err := baseline.Plan(ctx, stage, &j.task.Spec, j.record)
+	steps, warnings, err := j.baselineRun().Plan(ctx, stage, &j.task.Spec, j.record)
 	j.warn(warnings...)
 	return steps, err
 }

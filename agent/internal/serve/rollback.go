@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/gofleet/gofleet/agent/internal/account"
-	"github.com/gofleet/gofleet/agent/internal/baseline"
 	"github.com/gofleet/gofleet/agent/internal/change"
 	"github.com/gofleet/gofleet/agent/internal/environ"
 	"github.com/gofleet/gofleet/agent/internal/netrc"
@@ -63,7 +62,7 @@ func (j *job) remove(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	baselineSteps, warnings, err := baseline.PlanRemove(ctx, j.record)
+	baselineSteps, warnings, err := j.baselineRun().PlanRemove(ctx, j.record)
 	if err != nil {
 		return err
 	}

@@ -65,6 +65,7 @@ type session struct {
 	tasks chan wire.Task
 	trees chan []byte // tree manifests, packed
 	sends chan wire.Transfer
+	proof chan wire.Proof
 
 	mu   sync.Mutex
 	sink sink // where Have and Data go; nil drops them
@@ -82,6 +83,7 @@ func Serve(ctx context.Context, o Options) error {
 	s := &session{
 		in: wire.NewReader(o.In, wire.MaxLine), out: wire.NewWriter(o.Out),
 		tasks: make(chan wire.Task, 1), trees: make(chan []byte, 1), sends: make(chan wire.Transfer, 1),
+		proof: make(chan wire.Proof, 1),
 	}
 	hello := wire.Hello{
 		Protocol: wire.Protocol, Agent: o.Version, Platform: platform, PID: os.Getpid(),
@@ -99,10 +101,15 @@ func Serve(ctx context.Context, o Options) error {
 		return context.Cause(ctx)
 	}
 	o.fault("task")
-	if task.Action == wire.Serve {
+	var report *wire.Report
+	switch task.Action {
+	case wire.Serve:
 		return s.seed(ctx, task)
+	case wire.Confirm:
+		report = confirm(ctx, task.Token)
+	default:
+		report = (&job{session: s, task: task, options: o, platform: platform}).run(ctx)
 	}
-	report := (&job{session: s, task: task, options: o, platform: platform}).run(ctx)
 	o.fault("report")
 	if err := s.out.Write(wire.Event{Report: report}); err != nil {
 		return fmt.Errorf("send the report: %w", err)
@@ -156,6 +163,13 @@ func (s *session) command(c wire.Command, cancel context.CancelCauseFunc) error 
 			return nil
 		default:
 			return errors.New("a second transfer was offered")
+		}
+	case c.Proof != nil:
+		select {
+		case s.proof <- *c.Proof:
+			return nil
+		default:
+			return errors.New("a second proof came")
 		}
 	case c.Have != nil:
 		if to := s.current(); to != nil {

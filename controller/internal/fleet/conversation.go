@@ -42,6 +42,8 @@ type conversation struct {
 	seeded  atomic.Int64
 	noSeed  atomic.Pointer[string] // why the seed did not bring it all
 	last    atomic.Pointer[string]
+	proved  chan wire.Proof
+	proving bool // a fresh login was asked for; there is one at most
 }
 
 // hold runs the phases in order and returns the agent's report.
@@ -208,6 +210,8 @@ func (c *conversation) converse(ctx context.Context) (*wire.Report, error) {
 			// Asked to stop, the agent abandons what it has and reports.
 			lastWord = time.After(reportWithin)
 			tell(wire.Command{Stop: true})
+		case p := <-c.proved:
+			tell(wire.Command{Proof: &p})
 		case <-lastWord:
 			return nil, cmp.Or(failed, deaf)
 		case err := <-broken:
@@ -246,6 +250,11 @@ func (c *conversation) event(ctx context.Context, e wire.Event, up *upload) erro
 		c.phase(c.host.Mask.Text(e.Phase))
 	case e.Waiting != "":
 		c.phase("wait: " + c.host.Mask.Text(e.Waiting))
+	case e.Prove != "" && (c.proving || !c.job.changes):
+		return wire.NewError(wire.KindProtocol, errors.New("the agent asks for a login that no change needs"), "")
+	case e.Prove != "":
+		c.proving = true
+		c.prove(ctx, e.Prove)
 	case e.Compare:
 		up.describe(e.Part)
 	case e.Index != "":

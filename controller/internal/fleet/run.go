@@ -314,7 +314,7 @@ func (r *run) host(ctx context.Context, i int, j job) Result {
 		defer cancel()
 	}
 	res := Result{Host: h.Name}
-	c := &conversation{run: r, host: h, job: j, version: j.version(i), seconds: map[string]float64{}}
+	c := &conversation{run: r, host: h, job: j, version: j.version(i), seconds: map[string]float64{}, proved: make(chan wire.Proof, 1)}
 	if j.uploads() {
 		defer c.entered.Do(func() { r.entry.leave(false) })
 	}
