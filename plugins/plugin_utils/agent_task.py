@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.gofleet.golang.plugins.plugin_utils import archives, authorities, channel, errors, filetrees, local, programs
+from ansible_collections.gofleet.golang.plugins.plugin_utils import archives, authorities, channel, errors, filetrees, fresh, local, programs
 
 PREFIX = "gofleet_"
 
@@ -168,6 +168,8 @@ class AgentTask(ActionBase):
             question = result.pop("_gofleet", None)
             if not question:
                 return result
+            if "prove" in question:
+                return fresh.prove(self._connection, self._channel.run, arguments, str(question["prove"]), result)
             for key in ("rest", "piece", "offset", "part"):
                 control.pop(key, None)
             if "need" in question:
