@@ -71,7 +71,7 @@ func (n *Network) parse6(s string) error {
 		return err
 	}
 	have := len(before) + len(after)
-	if !gap && have != 16 || gap && have > 14 {
+	if !gap && have != 16 || gap && (have > 14 || strings.Contains(head, ".")) {
 		return strconv.ErrSyntax
 	}
 	copy(n.addr[:], before)

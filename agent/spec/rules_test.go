@@ -60,7 +60,7 @@ func TestNames(t *testing.T) {
 		{v("precondition", nil), "gofleet_precondition", "is not a variable", "did you mean gofleet_preconditions?"},
 		{v("GO_VERSION", "1"), "gofleet_GO_VERSION", "is not a variable", "gofleet_go_version?"},
 		{v("completely_different", 1), "gofleet_completely_different", "is not a variable", "docs/variables.md"},
-		{v("firewall", list{}), "gofleet_firewall", "is not yet supported by this gofleet", "later"},
+		{v("policy", list{}), "gofleet_policy", "is not yet supported by this gofleet", "later"},
 		{v("policy", nil), "gofleet_policy", "is not yet supported by this gofleet", "later"},
 		{pre("memroy", dict{}), "gofleet_preconditions.memroy", `unknown key "memroy"`, "did you mean memory?"},
 		{pre("memory", dict{"minimum": "2GB"}), "gofleet_preconditions.memory.minimum", "unknown key", "did you mean min?"},

@@ -483,6 +483,27 @@ options:
         description:
           - The GOPATH, belonging to the deploy user; not set, go in its home.
         type: path
+  firewall:
+    description:
+      - What the firewall lets in, through ufw or firewalld; ssh stays open, and every change is proved by a fresh login.
+    type: dict
+    suboptions:
+      allow:
+        description:
+          - "Ports that are open: 443/tcp, 8000-8100/udp, or dictionaries."
+        type: list
+        elements: raw
+        default: []
+      policy:
+        description:
+          - Keep leaves what no rule allows as it is on the host; deny shuts it out.
+        type: str
+        choices: ["keep","deny"]
+        default: keep
+      enabled:
+        description:
+          - True makes a firewall active that is installed and is not.
+        type: bool
   site_seed:
     description:
       - "True on the host that hands archives to its site, or that host's name on the others."

@@ -1,0 +1,201 @@
+package baseline
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gofleet/gofleet/agent/internal/record"
+	"github.com/gofleet/gofleet/agent/spec"
+)
+
+func texts(all []pass) string { return strings.Join(joined(all), ", ") }
+
+func rule(t *testing.T, text string) spec.FirewallRule {
+	t.Helper()
+	port, from, _ := strings.Cut(text, " from ")
+	item := map[string]any{"port": port}
+	if from != "" {
+		item["from"] = from
+	}
+	s, err := spec.Parse(map[string]any{"firewall": map[string]any{"allow": []any{item}}}, spec.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Firewall.Allow[0]
+}
+
+func TestUfwTuples(t *testing.T) {
+	const v4 = `*filter
+### tuple ### allow tcp 443 0.0.0.0/0 any 0.0.0.0/0 in comment=676f666c656574
+-A ufw-user-input -p tcp --dport 443 -j ACCEPT
+### tuple ### allow tcp 9000 0.0.0.0/0 any 10.0.0.0/8 in comment=676f666c656574
+### tuple ### allow udp 8000:8100 0.0.0.0/0 any 0.0.0.0/0 in
+### tuple ### limit tcp 22 0.0.0.0/0 any 0.0.0.0/0 OpenSSH - in
+### tuple ### allow tcp 80,443 0.0.0.0/0 any 192.0.2.7 in comment=776562
+### tuple ### allow tcp 81 0.0.0.0/0 any 0.0.0.0/0 in_eth0
+### tuple ### allow tcp 82 10.1.1.1 any 0.0.0.0/0 in
+### tuple ### allow tcp 83 0.0.0.0/0 any 0.0.0.0/0 out
+### tuple ### deny tcp 84 0.0.0.0/0 any 0.0.0.0/0 in
+### tuple ### route:allow tcp 85 0.0.0.0/0 any 0.0.0.0/0 in
+### tuple ### allow any 123 0.0.0.0/0 any 0.0.0.0/0 in
+`
+	var r ruleset
+	r.readTuples(v4, false)
+	r.readTuples("### tuple ### allow tcp 443 ::/0 any ::/0 in comment=676f666c656574\n", true)
+	if got, want := texts(r.all), "443/tcp, 9000/tcp from 10.0.0.0/8, 8000-8100/udp, 22/tcp, 80/tcp from 192.0.2.7, 443/tcp from 192.0.2.7, 123/tcp, 123/udp"; got != want {
+		t.Errorf("all: %s\nwant %s", got, want)
+	}
+	if got, want := texts(r.ours), "443/tcp, 9000/tcp from 10.0.0.0/8"; got != want {
+		t.Errorf("ours: %s\nwant %s", got, want)
+	}
+}
+
+func TestUfwWords(t *testing.T) {
+	a := passes(rule(t, "443/tcp"))
+	for want, all := range map[string][]pass{
+		"proto tcp from any to any port 443":            a,
+		"proto tcp from any to 0.0.0.0/0 port 443":      a[:1],
+		"proto tcp from any to ::/0 port 443":           a[1:],
+		"proto udp from fd00::/8 to any port 8000:8100": passes(rule(t, "8000-8100/udp from fd00::/8")),
+		"proto tcp from 192.0.2.1 to any port 9000":     passes(rule(t, "9000/tcp from 192.0.2.1/32")),
+	} {
+		if got := ufwWords(all); len(got) != 1 || strings.Join(got[0], " ") != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestFirewalldZone(t *testing.T) {
+	const zone = `<?xml version="1.0" encoding="utf-8"?>
+<zone target='DROP'>
+  <!-- <port port="1" protocol="tcp"/> -->
+  <short>Public</short>
+  <port port="443" protocol="tcp"/>
+  <port protocol="udp" port="8000-8100" />
+  <rule family="ipv4"><source address="10.0.0.0/8"/><port port="9000" protocol="tcp"/><accept/></rule>
+  <rule family="ipv6"><source address="fd00::/8"/><port port="9001" protocol="tcp"/><reject/></rule>
+  <rule family="ipv4"><source address="10.0.0.0/8" invert="True"/><port port="9002" protocol="tcp"/><accept/></rule>
+  <rule><port port="9003" protocol="tcp"/><accept><limit value="1/m"/></accept></rule>
+  <forward/>
+</zone>`
+	r := ruleset{policy: "default"}
+	if err := r.readZone(zone); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := texts(r.all), "443/tcp, 8000-8100/udp, 9000/tcp from 10.0.0.0/8"; got != want || r.policy != "DROP" {
+		t.Errorf("%s, policy %s; want %s", got, r.policy, want)
+	}
+	ports, rich := zoneWords("add", r.all)
+	want := `--add-port=443/tcp --add-port=8000-8100/udp --add-rich-rule=rule family="ipv4" source address="10.0.0.0/8" port port="9000" protocol="tcp" accept`
+	if got := strings.Join(append(ports, rich...), " "); got != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+}
+
+// FuzzTags: a file that somebody wrote by hand ends no agent.
+func FuzzTags(f *testing.F) {
+	f.Add(`<zone target="x"><port port='1'/><!-- > --></zone>`)
+	f.Add(`<a b= "c" d='e' f>`)
+	f.Add("<!--<")
+	f.Fuzz(func(t *testing.T, text string) {
+		r := ruleset{}
+		if err := r.readZone(text); err != nil {
+			t.Error(err)
+		}
+		for tag := range tags(text) {
+			if tag.name == "" || strings.ContainsAny(tag.name, "<> ") && !strings.Contains(text, tag.name) {
+				t.Errorf("%q", tag.name)
+			}
+		}
+	})
+}
+
+func TestNftables(t *testing.T) {
+	const text = `table inet filter {
+	chain input {
+		type filter hook input priority 0; policy drop;
+		ct state established,related accept
+		iif "lo" accept
+		tcp dport 22 accept
+		tcp dport { 80, 443, 8000-8100 } counter packets 0 bytes 0 accept
+		ip saddr 10.0.0.0/8 tcp dport 9000 accept
+		ip6 saddr fd00::/8 udp dport 53 accept
+		tcp dport 25 jump mail
+	}
+}
+`
+	n := readNft(text)
+	if !n.filters || !n.drops {
+		t.Errorf("%+v", n)
+	}
+	for text, want := range map[string]bool{
+		"22/tcp": true, "443/tcp": true, "8001-8002/tcp": true, "443/udp": false, "25/tcp": false,
+		"9000/tcp": false, "9000/tcp from 10.1.0.0/16": true, "9000/tcp from 11.0.0.0/8": false, "53/udp from fd00::1": true,
+	} {
+		for _, a := range passes(rule(t, text)) {
+			if got := n.lets(a); got != want {
+				t.Errorf("%s: %t, want %t", a, got, want)
+			}
+		}
+	}
+	open := readNft("table inet filter {\n\tchain input {\n\t\ttype filter hook input priority filter; policy accept;\n\t}\n}\n")
+	if open.filters || open.drops {
+		t.Errorf("%+v", open)
+	}
+}
+
+// TestSSHStaysOpen: the port of the run gets a rule where nothing else lets it
+// in, and only there.
+func TestSSHStaysOpen(t *testing.T) {
+	client, err := spec.ParseNetwork("10.1.2.3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := func(rules ...string) (out []pass) {
+		for _, r := range rules {
+			out = append(out, passes(rule(t, r))...)
+		}
+		return out
+	}
+	came := login{port: 22, client: &client, ports: []int{22, 2222}}
+	for _, tt := range []struct {
+		name                  string
+		port                  int
+		wanted, foreign, ours []pass
+		needed, refused       bool
+	}{
+		{name: "nothing lets it in", port: 22, needed: true},
+		{name: "the inventory does", port: 22, wanted: all("22/tcp")},
+		{name: "the inventory does for its network", port: 22, wanted: all("22/tcp from 10.0.0.0/8"), ours: all("22/tcp")},
+		{name: "the inventory shuts it out", port: 22, wanted: all("22/tcp from 192.0.2.0/24"), refused: true},
+		{name: "others let it in", port: 22, foreign: all("22/tcp from 10.0.0.0/8")},
+		{name: "others do, and the inventory for somebody else", port: 22, wanted: all("22/tcp from 192.0.2.0/24"), foreign: all("1-100/tcp")},
+		{name: "others let somebody else in", port: 22, foreign: all("22/tcp from 192.0.2.0/24"), needed: true},
+		{name: "our rule stays", port: 22, foreign: all("22/tcp from 10.0.0.0/8"), ours: all("22/tcp"), needed: true},
+		{name: "another port of sshd", port: 2222, needed: true},
+		{name: "another port of sshd that others know", port: 2222, foreign: all("2222/tcp from 192.0.2.0/24")},
+	} {
+		p := &planner{want: &spec.Spec{}, rec: &record.Record{}}
+		have := ruleset{all: slices.Concat(tt.foreign, tt.ours), ours: tt.ours}
+		r, needed, err := p.keepOpen(tt.port, came, tt.wanted, have)
+		if needed != tt.needed || (err != nil) != tt.refused || r.First != tt.port {
+			t.Errorf("%s: %s needed %t, %v", tt.name, r, needed, err)
+		}
+	}
+}
+
+func TestListening(t *testing.T) {
+	const table = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 11 1 0 100 0 0 10 0
+   1: 0100007F:08AE 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 12 1 0 100 0 0 10 0
+   2: 0201A8C0:08AF 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 13 1 0 100 0 0 10 0
+   3: 0201A8C0:08B0 00000000:0000 01 00000000:00000000 00:00000000 00000000     0        0 14 1 0 100 0 0 10 0
+   4: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 99 1 0 100 0 0 10 0
+`
+	var l login
+	l.addListening(table, []string{"11", "12", "13", "14"})
+	if !slices.Equal(l.ports, []int{22, 2223}) {
+		t.Errorf("%v", l.ports)
+	}
+}
