@@ -1,7 +1,11 @@
 package agent_test
 
 import (
+	"io/fs"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -60,6 +64,28 @@ func TestImportsGoOneWay(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestNothingSortsByGenerics keeps the agent small: every type that
+// slices.SortFunc sorts brings 13 functions, 25 KB of an agent. Package sort is
+// linked once.
+func TestNothingSortsByGenerics(t *testing.T) {
+	generic := regexp.MustCompile(`slices\.Sort(ed)?(Stable)?Func\(`)
+	files := 0
+	err := filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if found := generic.Find(text); found != nil {
+			t.Errorf("%s calls %s): take sort.SliceStable", path, found)
+		}
+		files++
+		return err
+	})
+	if err != nil || files < 50 {
+		t.Errorf("%d files were looked at: %v", files, err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -30,7 +31,8 @@ func directories(ctx context.Context, p *planner) error {
 	if os.Geteuid() != 0 {
 		return wire.NewError(wire.KindNeedsRoot, errors.New("directories with owners need root"), "run with -b, or drop gofleet_directories")
 	}
-	sorted := slices.SortedFunc(slices.Values(p.want.Directories), func(a, b spec.Directory) int { return strings.Compare(a.Path, b.Path) })
+	sorted := slices.Clone(p.want.Directories)
+	sort.SliceStable(sorted, func(i, j int) bool { return sorted[i].Path < sorted[j].Path })
 	wanted := map[string]bool{}
 	for _, d := range sorted {
 		wanted[d.Path] = true
