@@ -104,7 +104,7 @@ func Ansible(ctx context.Context, o AnsibleOptions) error {
 func ansible(ctx context.Context, o AnsibleOptions) *moduleResult {
 	ord, warnings, err := readOrder(o)
 	if err != nil {
-		return refusal(err)
+		return badArguments(err)
 	}
 	platform, err := hostPlatform()
 	if err != nil {

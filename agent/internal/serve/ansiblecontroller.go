@@ -45,7 +45,7 @@ func Questions(arguments io.Reader, platforms []string, out io.Writer) error {
 	answer.Archives = []*archiveQuestion{}
 	ord, _, err := readOrder(AnsibleOptions{Arguments: arguments})
 	if err != nil {
-		answer.Result = refusal(err)
+		answer.Result = badArguments(err)
 		return json.NewEncoder(out).Encode(answer)
 	}
 	answer.Files = ord.files()

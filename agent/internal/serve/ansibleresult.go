@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/gofleet/gofleet/agent/policy"
 	"github.com/gofleet/gofleet/agent/spec"
 	"github.com/gofleet/gofleet/agent/wire"
 )
@@ -36,6 +37,16 @@ type moduleDiff struct {
 	Prepared string `json:"prepared"`
 }
 
+// badArguments is the result of a task whose arguments are wrong. That is no
+// trouble of the host's, and of no kind.
+func badArguments(err error) *moduleResult {
+	r := refusal(err)
+	if r.Kind == wire.KindHost {
+		r.Kind = ""
+	}
+	return r
+}
+
 // refusal is the result of a task that could not begin.
 func refusal(err error) *moduleResult {
 	r := &moduleResult{Failed: true, Msg: err.Error()}
@@ -44,9 +55,9 @@ func refusal(err error) *moduleResult {
 		for _, e := range many {
 			r.Errors = append(r.Errors, withHint(e.Error(), e.Hint))
 		}
-		r.Msg = r.Errors[0]
-		if n := len(r.Errors) - 1; n > 0 {
-			r.Msg += fmt.Sprintf("; and %d more, see errors", n)
+		shown := r.Errors[:min(len(r.Errors), 3)]
+		if r.Msg = strings.Join(shown, ". "); len(shown) < len(r.Errors) {
+			r.Msg += fmt.Sprintf(". And %d more, see errors", len(r.Errors)-len(shown))
 		}
 		return r
 	}
@@ -71,7 +82,7 @@ func newModuleResult(o *order, report *wire.Report) *moduleResult {
 	}
 	for _, c := range report.Checks {
 		if c.Status == wire.Fail {
-			r.Unmet = append(r.Unmet, withHint(fmt.Sprintf("%s is %s, wanted %s", c.Name, c.Actual, c.Wanted), c.Hint))
+			r.Unmet = append(r.Unmet, withHint(checkText(c), c.Hint))
 		}
 	}
 	r.Msg = summary(o, report)
@@ -88,22 +99,43 @@ func newModuleResult(o *order, report *wire.Report) *moduleResult {
 		r.Failed, r.Kind, r.Hint = true, e.Kind, e.Hint
 		r.Msg = withHint(e.Message, e.Hint)
 		if e.Kind == wire.KindUnmet {
-			r.Msg = e.Message + "; nothing was changed"
+			r.Msg = unmetText(report.Checks) + "; nothing was changed"
 		}
 	}
 	return r
 }
 
+// checkText is a check that fails, in words.
+func checkText(c wire.Check) string {
+	return fmt.Sprintf("%s is %s, wanted %s", c.Name, c.Actual, c.Wanted)
+}
+
+// unmetText is one line about all checks that fail.
+func unmetText(checks []wire.Check) string {
+	var all []string
+	for _, c := range checks {
+		if c.Status == wire.Fail {
+			all = append(all, checkText(c))
+		}
+	}
+	return "preconditions not met: " + strings.Join(all, "; ")
+}
+
 // summary is what was done, or would be, in one line.
 func summary(o *order, r *wire.Report) string {
 	var b strings.Builder
+	would := o.check || o.info
 	switch before, after := r.Go.Before, r.Go.After; {
 	case after == "" && before == "":
 		b.WriteString("no Go is installed by gofleet")
-	case after == "":
-		fmt.Fprintf(&b, "go%s is removed", before)
 	case before == after:
 		fmt.Fprintf(&b, "go%s", after)
+	case before == "" && would:
+		b.WriteString("no Go is installed by gofleet")
+	case would:
+		fmt.Fprintf(&b, "go%s", before)
+	case after == "":
+		fmt.Fprintf(&b, "go%s is removed", before)
 	case before == "":
 		fmt.Fprintf(&b, "go%s (there was none)", after)
 	default:
@@ -114,9 +146,11 @@ func summary(o *order, r *wire.Report) string {
 		names[i] = a.Name
 	}
 	switch {
+	case o.info && !policy.Met(r.Checks):
+		b.WriteString("; " + unmetText(r.Checks))
 	case len(names) == 0:
 		b.WriteString(": nothing to do")
-	case o.check || o.info:
+	case would:
 		b.WriteString(", would: " + strings.Join(names, "; "))
 	default:
 		b.WriteString(": " + strings.Join(names, "; "))

@@ -150,7 +150,7 @@ func (j *job) act(ctx context.Context) error {
 }
 
 func (j *job) lockedUnlessChecking(ctx context.Context, do func(context.Context) error) error {
-	if j.changes.Checking() {
+	if j.changes.Checking() || j.task.Action != wire.Apply && j.store.Nothing() {
 		return do(ctx)
 	}
 	return j.locked(ctx, do)

@@ -75,8 +75,10 @@ func (l Layout) LockPath() string {
 			return "/run/gofleet.lock"
 		}
 	}
-	return filepath.Join(l.Root, ".lock")
+	return filepath.Join(l.Root, lockName)
 }
+
+const lockName = ".lock"
 
 // target is what the link at from holds to lead to dir: relative where both
 // lie under the link's directory, so that the tree may be looked at from

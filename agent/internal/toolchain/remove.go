@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/gofleet/gofleet/agent/internal/change"
@@ -177,8 +178,8 @@ func (s *Store) PlanRemoveAll(st *State, rec *record.Record) (steps []change.Ste
 			warnings = append(warnings, fmt.Sprintf("%s was here before gofleet and stays", path))
 		}
 	}
-	if _, err := os.Lstat(s.Root); errors.Is(err, fs.ErrNotExist) {
-		return steps, warnings, nil
+	if ours, err := s.ownsRoot(); err != nil || !ours {
+		return steps, warnings, hostError(err)
 	}
 	return append(steps, change.Step{
 		Name: "remove " + s.Root,
@@ -221,26 +222,67 @@ func (s *Store) removeLinkStep(st *State, rec *record.Record) change.Step {
 // removeRoot removes what is gofleet's in the root, and the root if nothing
 // else is in it.
 func (s *Store) removeRoot() error {
-	for _, path := range []string{s.Staging(), s.Manifests(), s.intent()} {
+	for _, path := range s.ownInRoot() {
 		if err := os.RemoveAll(path); err != nil {
 			return err
 		}
+	}
+	if s.User {
+		os.Remove(filepath.Join(s.Root, linksDir)) // if nothing else is in it
 	}
 	entries, err := os.ReadDir(s.Root)
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		// The agent's cache is shared by all roots and swept by age; the lock
-		// removes itself.
-		if e.Name() != filepath.Base(s.LockPath()) {
-			return nil
-		}
+	if slices.ContainsFunc(entries, s.foreign) {
+		return nil // the agent's cache among it, which all roots share
 	}
-	if len(entries) > 0 {
-		return nil
+	// Lock knows that a file which is no longer at its path is no lock.
+	if err := os.Remove(filepath.Join(s.Root, lockName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return durable.Remove(s.Root)
+}
+
+// Nothing tells that an ordinary user has nothing that could be locked: the
+// lock would lie in the root, and making that would be a change.
+func (s *Store) Nothing() bool {
+	_, err := os.Lstat(s.Root)
+	return s.User && errors.Is(err, fs.ErrNotExist)
+}
+
+// linksDir is where an ordinary user's links to the commands are, in the root.
+const linksDir = "bin"
+
+// ownInRoot are the paths in the root that are gofleet's, toolchains apart.
+func (s *Store) ownInRoot() []string { return []string{s.Staging(), s.Manifests(), s.intent()} }
+
+// foreign tells what in the root is neither gofleet's nor to be removed with
+// it. The links are removed before.
+func (s *Store) foreign(e os.DirEntry) bool {
+	switch e.Name() {
+	case lockName:
+		return false
+	case linksDir:
+		inside, err := os.ReadDir(filepath.Join(s.Root, linksDir))
+		return !s.User || err != nil || slices.ContainsFunc(inside, func(e os.DirEntry) bool { return e.Name() != "go" && e.Name() != "gofmt" })
+	}
+	return true
+}
+
+// ownsRoot tells whether something in the root is gofleet's, or the root
+// itself, with nothing in it.
+func (s *Store) ownsRoot() (bool, error) {
+	entries, err := os.ReadDir(s.Root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	for _, path := range s.ownInRoot() {
+		if _, statErr := os.Lstat(path); statErr == nil {
+			return true, err
+		}
+	}
+	return !slices.ContainsFunc(entries, s.foreign), err
 }
 
 // PlanPrune gives the steps that remove older toolchains, so that keep stay
