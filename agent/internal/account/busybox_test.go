@@ -19,9 +19,11 @@ set -eu
 tools=/usr/local/tools
 case ${0##*/} in
 adduser)
-	home= shell=/bin/sh quiet=
-	while getopts h:s:D o; do
+	home= shell=/bin/sh quiet= uid= group=
+	while getopts h:s:u:G:D o; do
 		case $o in
+		u) uid=$OPTARG ;;
+		G) group=$OPTARG ;;
 		h) home=$OPTARG ;;
 		s) shell=$OPTARG ;;
 		D) quiet=1 ;;
@@ -30,13 +32,17 @@ adduser)
 	done
 	shift $((OPTIND - 1))
 	[ $# = 1 ] && [ -n "$quiet" ]
-	exec $tools/useradd -m -d "$home" -s "$shell" "$1" ;;
+	exec $tools/useradd -m -d "$home" -s "$shell" ${uid:+-u $uid} ${group:+-g $group} "$1" ;;
 chpasswd)
 	[ "$*" = -e ]
 	IFS=: read -r name hash
 	exec $tools/usermod -p "$hash" "$name" ;;
-addgroup) [ $# = 2 ]; exec $tools/gpasswd -a "$1" "$2" ;;
-delgroup) [ $# = 2 ]; exec $tools/gpasswd -d "$1" "$2" ;;
+addgroup)
+	[ "$1" != -g ] || { [ $# = 3 ]; exec $tools/groupadd -g "$2" "$3"; }
+	[ $# = 2 ]; exec $tools/gpasswd -a "$1" "$2" ;;
+delgroup)
+	[ $# != 1 ] || exec $tools/groupdel "$1"
+	[ $# = 2 ]; exec $tools/gpasswd -d "$1" "$2" ;;
 deluser) [ $# = 2 ] && [ "$1" = --remove-home ]; exec $tools/userdel -r "$2" ;;
 *) exit 127 ;;
 esac
@@ -48,7 +54,7 @@ func busybox(t *testing.T) {
 	t.Helper()
 	real := os.Getenv("GOFLEET_BUSYBOX")
 	hosttest.Run(t, "mkdir", "/usr/local/tools")
-	for _, tool := range []string{"useradd", "usermod", "userdel", "gpasswd"} {
+	for _, tool := range []string{"useradd", "usermod", "userdel", "gpasswd", "groupadd", "groupdel"} {
 		path, err := exec.LookPath(tool)
 		if err != nil {
 			t.Fatal(err)
@@ -62,7 +68,7 @@ func busybox(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	hosttest.Hide(t, "useradd", "usermod", "userdel", "gpasswd", "adduser", "deluser", "addgroup", "delgroup", "chpasswd", "busybox")
+	hosttest.Hide(t, "useradd", "usermod", "userdel", "gpasswd", "groupadd", "groupdel", "adduser", "deluser", "addgroup", "delgroup", "chpasswd", "busybox")
 	if binary == nil {
 		binary = []byte(standIn)
 	}
@@ -113,6 +119,31 @@ func TestBusybox(t *testing.T) {
 	hosttest.Same(t, before, hosttest.Snapshot(t, "/home", "/etc/sudoers.d"))
 	if out, err := exec.Command("getent", "passwd", "deploy").Output(); err == nil {
 		t.Errorf("the account is still there: %s", out)
+	}
+}
+
+// TestBusyboxNumbers makes an account with a uid, gid and home of its own.
+func TestBusyboxNumbers(t *testing.T) {
+	if !hosttest.Enter(t) {
+		return
+	}
+	busybox(t)
+	before := hosttest.Snapshot(t, "/home", "/srv")
+	want := &spec.User{Name: "app", UID: 4501, GID: 4600, Home: "/srv/apps/app", Shell: "/bin/sh", AuthorizedKeys: []string{key1}}
+	r, _, _ := apply(t, want, newRecord(t))
+	if got := hosttest.Run(t, "stat", "-c", "%u:%g %n", "/srv/apps", "/srv/apps/app"); got != "0:0 /srv/apps\n4501:4600 /srv/apps/app\n" {
+		t.Errorf("home: %s", got)
+	}
+	if got := hosttest.Run(t, "getent", "passwd", "app"); !strings.HasPrefix(got, "app:x:4501:4600:") || !strings.HasSuffix(got, ":/srv/apps/app:/bin/sh\n") {
+		t.Errorf("passwd: %s", got)
+	}
+	contains(t, "/srv/apps/app/.ssh/authorized_keys", key1+"\n")
+	if err := r.Undo(); err != nil {
+		t.Fatal(err)
+	}
+	hosttest.Same(t, before, hosttest.Snapshot(t, "/home", "/srv"))
+	if out, err := exec.Command("getent", "group", "app").Output(); err == nil {
+		t.Errorf("the group is still there: %s", out)
 	}
 }
 
