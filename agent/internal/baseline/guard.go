@@ -205,6 +205,7 @@ func (g *guard) setAside() (err error) {
 // takeBack brings the old rules back now, whatever became of the run's context.
 func (g *guard) takeBack() error {
 	ctx := context.Background()
+	pid := g.timer() // the script removes all that there is
 	_, err := hostcmd.Run(ctx, "", "/bin/sh", filepath.Join(g.dir, "restore"))
 	if err == nil && exists(g.dir, guardFired) {
 		err = g.awaitTimer() // it was first
@@ -212,7 +213,8 @@ func (g *guard) takeBack() error {
 	if err != nil {
 		return fmt.Errorf("bring back the firewall's old rules: %w", err)
 	}
-	return g.clean()
+	g.stopTimer(pid)
+	return os.RemoveAll(g.dir)
 }
 
 // awaitTimer waits for the script that the timer runs.
@@ -227,22 +229,24 @@ func (g *guard) awaitTimer() error {
 
 // clean stops the timer and removes what the guard had.
 func (g *guard) clean() error {
-	g.stopTimer()
+	g.stopTimer(g.timer())
 	return os.RemoveAll(g.dir)
 }
 
+// timer is the process that waits where there is no systemd, or 0.
+func (g *guard) timer() int {
+	b, _ := os.ReadFile(filepath.Join(g.dir, "pid"))
+	pid, _ := strconv.Atoi(string(b))
+	return pid
+}
+
 // stopTimer ends what would do nothing any more. That it can't is no trouble.
-func (g *guard) stopTimer() {
+func (g *guard) stopTimer(pid int) {
 	if hasSystemd() {
 		hostcmd.Run(context.Background(), "", hostcmd.Find("systemctl"), "--quiet", "stop", g.unit()+".timer")
 	}
-	b, err := os.ReadFile(filepath.Join(g.dir, "pid"))
-	if err != nil {
-		return
-	}
-	pid, err := strconv.Atoi(string(b))
-	words, rerr := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	if err == nil && rerr == nil && pid > 1 && strings.Contains(string(words), g.dir) {
+	words, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err == nil && pid > 1 && strings.Contains(string(words), g.dir) {
 		syscall.Kill(-pid, syscall.SIGTERM)
 	}
 }
@@ -309,7 +313,7 @@ func (g *guard) settle(ctx context.Context) error {
 		_, err := hostcmd.Run(ctx, "", g.Enable[0], g.Enable[1:]...)
 		errs = append(errs, err)
 	}
-	g.stopTimer()
+	g.stopTimer(g.timer())
 	return errors.Join(errs...)
 }
 
