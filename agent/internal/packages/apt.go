@@ -85,7 +85,7 @@ func (h *Host) Simulate(ctx context.Context, index []byte) (*Plan, error) {
 			"nothing else is changed for a package: make the bundle for what this host has, or bring those packages to their newest by other means; one that may be upgraded is named in gofleet_packages, with its min")
 	}
 	if len(plan.New)+len(plan.Newer) == 0 {
-		return nil, fmt.Errorf("apt would do nothing to have %s installed: %s", strings.Join(h.Names(), ", "), hostcmd.Printable(string(out), 400))
+		return nil, refused(fmt.Errorf("the bundle has nothing newer of %s than is installed", strings.Join(h.Names(), ", ")), "lower min, or make the bundle for a newer release")
 	}
 	for _, l := range h.Lacks {
 		if err := plan.meets(l); err != nil {
