@@ -52,3 +52,41 @@ func TestDirectories(t *testing.T) {
 	}
 	check(t, inventory, tests)
 }
+
+func TestCache(t *testing.T) {
+	cache := func(more ...any) dict {
+		d := dict{"build": "/srv/go/build", "group": "ci"}
+		for i := 0; i < len(more); i += 2 {
+			d[more[i].(string)] = more[i+1]
+		}
+		return v("cache", d)
+	}
+	with := func(vars dict, name string, value any) dict {
+		vars["gofleet_"+name] = value
+		return vars
+	}
+	s := parse(t, cache("modcache", "/srv/go/mod"))
+	want := []spec.Directory{{Path: "/srv/go/mod", Owner: "root", Group: "ci", Mode: 0o2775}, {Path: "/srv/go/build", Owner: "root", Group: "ci", Mode: 0o2775}}
+	if !reflect.DeepEqual(s.Directories, want) || s.Env["GOCACHE"] != "/srv/go/build" || s.Env["GOMODCACHE"] != "/srv/go/mod" {
+		t.Errorf("directories %+v, env %v", s.Directories, s.Env)
+	}
+	check(t, inventory, []one{
+		{vars: cache("mode", "2770")},
+		{vars: with(cache(), "env", dict{"GOCACHE": "/srv/go/build"})},
+		{vars: with(cache(), "directories", list{dict{"path": "/srv/go"}})},
+		{v("cache", "/srv"), "gofleet_cache", "must be a dictionary", "group: ci"},
+		{v("cache", dict{"build": "/srv/b"}), "gofleet_cache", "has no group", ""},
+		{v("cache", dict{"group": "ci"}), "gofleet_cache", "has neither modcache nor build", ""},
+		{cache("mode", "0775"), "gofleet_cache.mode", "would not be the group's", "2775"},
+		{cache("mode", "2755"), "gofleet_cache.mode", "does not let the group write", "2775"},
+		{cache("mode", int64(2775)), "gofleet_cache.mode", "must be text in quotes", ""},
+		{cache("mode", "2777"), "gofleet_cache.mode", "lets everybody replace", ""},
+		{cache("modcache", "/srv/go/build/mod"), "gofleet_cache.build", "lies in modcache", "side by side"},
+		{cache("build", "/tmp/x"), "gofleet_cache.build", "lies in /tmp", ""},
+		{cache("build", "/usr/local/lib/gofleet/b"), "gofleet_cache.build", "where gofleet keeps toolchains", ""},
+		{with(cache(), "env", dict{"GOCACHE": "/other"}), "gofleet_cache.build", "contradicts GOCACHE in gofleet_env", "one of the two"},
+		{with(cache(), "directories", list{dict{"path": "/srv/go/build"}}), "gofleet_cache.build", "is in gofleet_directories too", "drop it"},
+		{with(cache(), "directories", list{dict{"path": "/srv/go", "owner": "deploy"}}), "gofleet_cache.build", "others than root could put a link", "give /srv/go to root"},
+		{with(cache(), "directories", list{dict{"path": "/srv/go/build/x"}}), "gofleet_cache.build", "where the group could put a link", ""},
+	})
+}

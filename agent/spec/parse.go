@@ -65,6 +65,7 @@ func Parse(vars map[string]any, o Options) (*Spec, error) {
 	p.checkUsers(s)
 	p.checkDirectories(s)
 	meetCgo(s, given(vars, o.Prefix+"preconditions", "cgo"), given(vars, o.Prefix+"verify", "level"))
+	p.cacheEnv(s)
 	p.environmentValues(s)
 	p.modulesEnv(s)
 	p.gopathEnv(s)
@@ -133,6 +134,7 @@ var readers = map[string]func(n node, s *Spec){
 	"directories":     func(n node, s *Spec) { s.Directories = n.directories() },
 	"preconditions":   func(n node, s *Spec) { n.preconditions(&s.Preconditions) },
 	"slo":             func(n node, s *Spec) { s.SLO = n.slo() },
+	"cache":           func(n node, s *Spec) { s.Cache = n.cache() },
 	"uniform":         func(n node, s *Spec) { s.Uniform = n.uniform() },
 	"ca_certificates": func(n node, s *Spec) { s.CACertificates = n.caCertificates() },
 	"packages":        func(n node, s *Spec) { s.Packages = n.packages() },

@@ -34,6 +34,7 @@ type Spec struct {
 	Netrc          []NetrcEntry `json:"netrc,omitempty"`   // of the deploy user, without one of who runs the agent
 	Modules        *Modules     `json:"modules,omitempty"` // Env has what it needs
 	Gopath         *Gopath      `json:"gopath,omitempty"`  // likewise
+	Cache          *Cache       `json:"cache,omitempty"`   // Env and Directories have what it needs
 	Packages       []Package    `json:"packages,omitempty"`
 	Firewall       *Firewall    `json:"firewall,omitempty"`
 	// Image: the host is the root of a system that does not run. No variable says it.

@@ -133,6 +133,12 @@ func Variables() []Variable {
 			{Name: "policy", Type: "str", Default: PolicyKeep, Choices: []string{PolicyKeep, PolicyDeny}, Help: "keep leaves what no rule allows as it is on the host; deny shuts it out"},
 			{Name: "enabled", Type: "bool", Help: "true makes a firewall active that is installed and is not"},
 		}},
+		{Name: "cache", Type: "dict", Help: "caches of the go command that the members of a group share", Fields: []Variable{
+			{Name: "modcache", Type: "path", Help: "GOMODCACHE; not set, each user has its own"},
+			{Name: "build", Type: "path", Help: "GOCACHE; not set, each user has its own"},
+			{Name: "group", Type: "str", Required: true, Help: "whose members share them"},
+			{Name: "mode", Type: "str", Default: defaultCacheMode, Help: "of the directories, in quotes"},
+		}},
 		{Name: "site_seed", Type: "raw", Help: "true on the host that hands archives to its site, or that host's name on the others"},
 	}
 }

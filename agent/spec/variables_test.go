@@ -16,7 +16,7 @@ func asWritten(vars []spec.Variable, prefix string) dict {
 	out := dict{}
 	for _, v := range vars {
 		switch {
-		case v.Type == "dict" && v.Fields != nil && v.Name != "user" && v.Name != "slo" && v.Name != "cgo" && v.Name != "gopath" && v.Name != "firewall":
+		case v.Type == "dict" && v.Fields != nil && v.Name != "user" && v.Name != "slo" && v.Name != "cgo" && v.Name != "gopath" && v.Name != "firewall" && v.Name != "cache":
 			out[prefix+v.Name] = asWritten(v.Fields, "")
 		case v.Default != nil:
 			out[prefix+v.Name] = v.Default
@@ -94,7 +94,7 @@ func TestDocsNameEveryVariable(t *testing.T) {
 			def := "none"
 			switch d := v.Default.(type) {
 			case nil:
-				if v.Fields != nil && v.Type == "dict" && v.Name != "user" && v.Name != "slo" && v.Name != "cgo" && v.Name != "gopath" && v.Name != "firewall" {
+				if v.Fields != nil && v.Type == "dict" && v.Name != "user" && v.Name != "slo" && v.Name != "cgo" && v.Name != "gopath" && v.Name != "firewall" && v.Name != "cache" {
 					def = "below"
 				}
 			case string:

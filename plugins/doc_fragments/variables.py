@@ -504,6 +504,29 @@ options:
         description:
           - True makes a firewall active that is installed and is not.
         type: bool
+  cache:
+    description:
+      - Caches of the go command that the members of a group share.
+    type: dict
+    suboptions:
+      modcache:
+        description:
+          - GOMODCACHE; not set, each user has its own.
+        type: path
+      build:
+        description:
+          - GOCACHE; not set, each user has its own.
+        type: path
+      group:
+        description:
+          - Whose members share them.
+        type: str
+        required: true
+      mode:
+        description:
+          - Of the directories, in quotes.
+        type: str
+        default: "2775"
   site_seed:
     description:
       - "True on the host that hands archives to its site, or that host's name on the others."

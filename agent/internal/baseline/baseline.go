@@ -38,6 +38,7 @@ type concern struct {
 // concerns are in the order in which hosts are changed.
 var concerns = []concern{
 	{"directories", BeforeGo, directories},
+	{"cache", BeforeGo, cache},
 	{"ca_certificates", BeforeGo, trust},
 	{"firewall", AfterGo, firewall}, // the last of all
 }

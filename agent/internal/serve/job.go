@@ -258,6 +258,9 @@ func (j *job) finish(ctx context.Context, err error) {
 		r.Actions = nil // an audit has planned them, but no apply would make them
 	}
 	r.Drift = append(r.Drift, j.changes.Drift()...)
+	if c := j.task.Spec.Cache; c != nil && c.Build != "" && (j.task.Action == wire.Audit || j.task.Action == wire.Apply && len(r.Actions) > 0) {
+		j.warn(fmt.Sprintf("who is in group %s can put programs into %s that the others build with and run: users of one build cache trust each other", c.Group, c.Build))
+	}
 	r.Warnings = append(r.Warnings, j.warnings...)
 	r.Changed = len(r.Actions) > 0
 	r.Seconds = j.clock.stop()

@@ -43,7 +43,7 @@ func (j *job) verifyAgain(ctx context.Context) error {
 func (j *job) verification(ctx context.Context, version string) (*toolchain.Verification, error) {
 	v := &toolchain.Verification{
 		Store: j.store, Version: version, Platform: j.platform,
-		Want: j.task.Spec.Verify, Lookup: account.Lookup,
+		Want: j.task.Spec.Verify, Cache: j.task.Spec.Cache, Lookup: account.Lookup,
 	}
 	if user := j.task.Spec.User; user != nil && os.Getuid() == 0 {
 		as, err := account.Lookup(ctx, user.Name)

@@ -21,6 +21,7 @@ type Verification struct {
 	Version  string // without "go"
 	Platform spec.Platform
 	Want     spec.Verify
+	Cache    *spec.Cache // that As shares with others; nil: none
 	// As is the deploy user, whom the toolchain must work for; nil: this
 	// process's user.
 	As *account.Credential
@@ -86,7 +87,7 @@ func (v *Verification) checks() []func(context.Context, *runner) error {
 	case spec.VerifyCgo:
 		checks = append(checks, v.build, v.cgo)
 	}
-	return append(checks, v.commands)
+	return append(checks, v.caches, v.commands)
 }
 
 // version: the go command runs and is the one that was asked for.
