@@ -298,9 +298,9 @@ func (r *run) record(stage string, res *Result) {
 	if res.Error != nil {
 		e.Phase = res.Phase
 	}
-	mark := r.Journal.Say(e)
+	r.Journal.Say(e)
 	if stage == journal.StageMain && res.Changed {
-		r.Journal.Want(mark)
+		r.Journal.WantSoon() // nobody waits for it
 	}
 }
 

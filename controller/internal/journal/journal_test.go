@@ -407,3 +407,21 @@ func TestErrorsAreBounded(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What is wanted soon becomes durable without anybody waiting, and results that
+// come one after the other share a sync.
+func TestWantedSoonSharesASync(t *testing.T) {
+	w := create(t, Store{Dir: t.TempDir()}, run(id(time.Now(), 1), "a"))
+	for range 50 {
+		w.Say(result("a", wire.Changed))
+		w.WantSoon()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.durable < w.said && w.err == nil {
+		w.settled.Wait()
+	}
+	if w.err != nil || w.syncs > 25 {
+		t.Errorf("%d syncs for 50 results, %v", w.syncs, w.err)
+	}
+}

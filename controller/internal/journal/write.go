@@ -32,6 +32,7 @@ type Writer struct {
 	said    Mark
 	durable Mark
 	wanted  Mark // somebody waits for everything up to here, or will
+	soon    bool // everything said will be wanted in a moment
 	closing bool
 	closed  bool  // the writing goroutine has ended
 	err     error // the first; nothing is written after it
@@ -146,6 +147,29 @@ func (w *Writer) Want(m Mark) {
 		w.wanted = m
 		w.work.Signal()
 	}
+}
+
+// moment is how long what is to be durable soon may wait for more.
+const moment = 200 * time.Millisecond
+
+// WantSoon has everything that was said made durable in a moment, together with
+// what is said until then.
+func (w *Writer) WantSoon() {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.soon {
+		return
+	}
+	w.soon = true
+	time.AfterFunc(moment, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.soon, w.wanted = false, w.said
+		w.work.Signal()
+	})
 }
 
 // Wait returns when everything up to m is durable, or can't be made so, or ctx
