@@ -77,6 +77,8 @@ func TestRoleAndApply(t *testing.T) {
 		vars["gofleet_preconditions"] = dict{"memory": dict{"min": "64MB"}, "noexec": nil, "commands": []any{"sh", dict{"name": "ls"}}}
 		key := strings.TrimSpace(string(must(os.ReadFile(w.lab.KeyFile() + ".pub"))))
 		vars["gofleet_user"] = dict{"name": "deploy", "groups": []string{"adm"}, "authorized_keys": []string{key}}
+		vars["gofleet_users"] = []any{dict{"name": "app", "uid": 4501, "home": "/srv/app", "authorized_keys": []string{key}, "exclusive": true}}
+		vars["gofleet_directories"] = []any{dict{"path": "/opt/app", "owner": "app", "mode": "2750"}}
 		if got := w.gofleet("apply", vars); got != "h1=changed h2=changed" {
 			w.Fatalf("apply: %s", got)
 		}
