@@ -8,6 +8,8 @@
 package main
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"flag"
 	"fmt"
@@ -17,7 +19,6 @@ import (
 	"strings"
 
 	"github.com/gofleet/gofleet/agent/spec"
-	"github.com/gofleet/gofleet/controller/internal/agents/deflate"
 )
 
 func main() {
@@ -49,12 +50,22 @@ func pack(dir, out string) error {
 		if err != nil {
 			return err
 		}
-		gz := deflate.Gzip(b)
-		if err := os.WriteFile(filepath.Join(out, name+".gz"), gz, 0o644); err != nil {
+		var gz bytes.Buffer
+		w, err := gzip.NewWriterLevel(&gz, gzip.BestCompression)
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(b); err != nil {
+			return err
+		}
+		if err := w.Close(); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(out, name+".gz"), gz.Bytes(), 0o644); err != nil {
 			return err
 		}
 		fmt.Fprintf(&index, "%s %x %d\n", p, sha256.Sum256(b), len(b))
-		fmt.Printf("%-28s %8d bytes, %8d compressed\n", name, len(b), len(gz))
+		fmt.Printf("%-28s %8d bytes, %8d compressed\n", name, len(b), gz.Len())
 	}
 	return os.WriteFile(filepath.Join(out, "index"), []byte(index.String()), 0o644)
 }
