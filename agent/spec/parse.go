@@ -141,14 +141,15 @@ var readers = map[string]func(n node, s *Spec){
 	"netrc":           func(n node, s *Spec) { s.Netrc = n.netrc() },
 	"modules":         func(n node, s *Spec) { s.Modules = n.modules() },
 	"gopath":          func(n node, s *Spec) { s.Gopath = n.gopath() },
+	"time":            func(n node, s *Spec) { s.Time = n.time() },
+	"services":        func(n node, s *Spec) { s.Services = n.services() },
 	"site_seed":       func(n node, s *Spec) { s.SiteSeed = n.siteSeed() },
 	"firewall":        func(n node, s *Spec) { s.Firewall = n.firewall() },
 }
 
 // reserved are the names of later parts.
 var reserved = []string{
-	"time",
-	"services", "policy",
+	"policy",
 }
 
 // unknown reports a variable that has no reader.

@@ -36,6 +36,8 @@ type Spec struct {
 	Gopath         *Gopath      `json:"gopath,omitempty"`  // likewise
 	Cache          *Cache       `json:"cache,omitempty"`   // Env and Directories have what it needs
 	Packages       []Package    `json:"packages,omitempty"`
+	Time           *Time        `json:"time,omitempty"`
+	Services       *Services    `json:"services,omitempty"`
 	Firewall       *Firewall    `json:"firewall,omitempty"`
 	// Image: the host is the root of a system that does not run. No variable says it.
 	Image    bool     `json:"image,omitempty"`

@@ -125,6 +125,16 @@ func Variables() []Variable {
 			{Name: "sources", Type: "path", Required: true, Help: "directory whose content comes to src below the GOPATH"},
 			{Name: "path", Type: "path", Help: "the GOPATH, belonging to the deploy user; not set, go in its home"},
 		}},
+		{Name: "time", Type: "dict", Help: "the host's clock: time zone and NTP servers", Fields: []Variable{
+			{Name: "zone", Type: "str", Help: "name of the time zone, as Asia/Shanghai; not set, left alone"},
+			{Name: "servers", Type: "list", Elements: "str", Default: []any{}, Help: "NTP servers for the daemon that the host has"},
+			{Name: "max_offset", Type: "str", Format: "duration", Help: "a clock that is further off warns"},
+		}},
+		{Name: "services", Type: "dict", Help: "services that start with the host, and those that do not; no others are touched", Fields: []Variable{
+			{Name: "enabled", Type: "list", Elements: "str", Default: []any{}, Help: "started, now and with the host"},
+			{Name: "disabled", Type: "list", Elements: "str", Default: []any{}, Help: "stopped and no longer started with the host, with the sockets, paths and timers that start them"},
+			{Name: "masked", Type: "list", Elements: "str", Default: []any{}, Help: "the same, and not to be started by anything"},
+		}},
 		{Name: "firewall", Type: "dict", Help: "what the firewall lets in, through ufw or firewalld; ssh stays open, and every change is proved by a fresh login", Fields: []Variable{
 			{Name: "allow", Type: "list", Elements: "raw", Default: []any{}, Help: "ports that are open: 443/tcp, 8000-8100/udp, or dictionaries", Fields: []Variable{
 				{Name: "port", Type: "str", Required: true, Help: "port or range, and tcp or udp"},

@@ -483,6 +483,48 @@ options:
         description:
           - The GOPATH, belonging to the deploy user; not set, go in its home.
         type: path
+  time:
+    description:
+      - "The host's clock: time zone and NTP servers."
+    type: dict
+    suboptions:
+      zone:
+        description:
+          - Name of the time zone, as Asia/Shanghai; not set, left alone.
+        type: str
+      servers:
+        description:
+          - NTP servers for the daemon that the host has.
+        type: list
+        elements: str
+        default: []
+      max_offset:
+        description:
+          - A clock that is further off warns.
+        type: str
+  services:
+    description:
+      - Services that start with the host, and those that do not; no others are touched.
+    type: dict
+    suboptions:
+      enabled:
+        description:
+          - Started, now and with the host.
+        type: list
+        elements: str
+        default: []
+      disabled:
+        description:
+          - Stopped and no longer started with the host, with the sockets, paths and timers that start them.
+        type: list
+        elements: str
+        default: []
+      masked:
+        description:
+          - The same, and not to be started by anything.
+        type: list
+        elements: str
+        default: []
   firewall:
     description:
       - What the firewall lets in, through ufw or firewalld; ssh stays open, and every change is proved by a fresh login.

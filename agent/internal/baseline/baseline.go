@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/gofleet/gofleet/agent/internal/change"
 	"github.com/gofleet/gofleet/agent/internal/record"
@@ -37,9 +38,11 @@ type concern struct {
 
 // concerns are in the order in which hosts are changed.
 var concerns = []concern{
+	{"time", BeforeAccounts, clock},
 	{"directories", BeforeGo, directories},
 	{"cache", BeforeGo, cache},
 	{"ca_certificates", BeforeGo, trust},
+	{"services", AfterGo, services},
 	{"firewall", AfterGo, firewall}, // the last of all
 }
 
@@ -93,10 +96,11 @@ func Sweep() error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	return errors.Join(sweepStores(), sweepGuards(context.Background()))
+	return errors.Join(sweepStores(), sweepTime(), sweepGuards(context.Background()))
 }
 
 type planner struct {
+	root     string // "" but in tests
 	want     *spec.Spec
 	rec      *record.Record
 	run      Run
@@ -105,6 +109,9 @@ type planner struct {
 }
 
 func (p *planner) warn(message string) { p.warnings = append(p.warnings, message) }
+
+// path is where a file of the host lies for us.
+func (p *planner) path(host string) string { return filepath.Join("/", p.root, host) }
 
 func refused(err error, hint string) error { return wire.NewError(wire.KindBaseline, err, hint) }
 

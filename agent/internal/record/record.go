@@ -58,6 +58,10 @@ type Record struct {
 	DoingPackages []string `json:"doing_packages,omitempty"`
 	// Directories are, by path, those that gofleet made or gave an owner and mode.
 	Directories map[string]*Directory `json:"directories,omitempty"`
+	// Time is what gofleet_time has set, and Services what gofleet_services has,
+	// by unit.
+	Time     *Time               `json:"time,omitempty"`
+	Services map[string]*Service `json:"services,omitempty"`
 
 	// Firewall is what gofleet has set in the host's firewall.
 	Firewall *Firewall `json:"firewall,omitempty"`
@@ -76,6 +80,32 @@ type Firewall struct {
 	Policy string   `json:"policy,omitempty"` // what the tool had before gofleet shut out what no rule names
 	Closed bool     `json:"closed,omitempty"` // gofleet was asked for that
 	Active bool     `json:"active,omitempty"`
+}
+
+// Time is what gofleet has done about the host's clock.
+type Time struct {
+	Zone    *Zone  `json:"zone,omitempty"`
+	Servers string `json:"servers,omitempty"` // the file with them
+	Block   bool   `json:"block,omitempty"`   // they are a block in a file of the daemon's
+	Daemon  string `json:"daemon,omitempty"`  // whose file it is
+	Restart string `json:"restart,omitempty"` // the daemon that has yet to read it
+}
+
+// Zone is the time zone that gofleet has set, "" while a run is about to, and
+// what was there before it: where /etc/localtime led, or its content, and the
+// content of /etc/timezone.
+type Zone struct {
+	Name string `json:"name,omitempty"`
+	Link string `json:"link,omitempty"`
+	File []byte `json:"file,omitempty"`
+	Text []byte `json:"text,omitempty"`
+}
+
+// Service is what gofleet has made of a unit, and what it was before.
+type Service struct {
+	Want   string `json:"want"`             // enabled, disabled or masked
+	Before string `json:"before"`           // as systemd calls its unit file: enabled, disabled, masked, static, …; runlevels of OpenRC
+	Active bool   `json:"active,omitempty"` // it ran
 }
 
 // UserEnv is what gofleet has set in a user's go/env file.
@@ -211,6 +241,10 @@ func (r *Record) init() *Record {
 		r.Directories = map[string]*Directory{}
 	}
 	maps.DeleteFunc(r.Directories, func(_ string, d *Directory) bool { return d == nil })
+	if r.Services == nil {
+		r.Services = map[string]*Service{}
+	}
+	maps.DeleteFunc(r.Services, func(_ string, s *Service) bool { return s == nil })
 	if r.DoingEnv == nil {
 		r.DoingEnv = map[string]*UserEnv{}
 	}

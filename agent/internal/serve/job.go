@@ -133,12 +133,17 @@ func (j *job) act(ctx context.Context) error {
 		if err := j.judgeProxy(ctx, j.state.Link.Dir); err != nil {
 			return err
 		}
+		j.report.Checks = append(j.report.Checks, baseline.Checks(ctx, &j.task.Spec, true)...)
 		return errors.Join(unmet(j.report.Checks), j.apply(ctx), j.verifyAgain(ctx))
 	case wire.Apply:
 		if err := unmet(j.report.Checks); err != nil {
 			return err
 		}
-		return j.lockedUnlessChecking(ctx, j.apply)
+		err := j.lockedUnlessChecking(ctx, j.apply)
+		if err == nil {
+			j.report.Checks = append(j.report.Checks, baseline.Checks(ctx, &j.task.Spec, false)...)
+		}
+		return err
 	case wire.Rollback:
 		j.report.Checks = nil // what is on the host already has met them
 		return j.lockedUnlessChecking(ctx, j.rollback)

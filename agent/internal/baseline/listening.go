@@ -1,0 +1,135 @@
+package baseline
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gofleet/gofleet/agent/internal/hostcmd"
+	"github.com/gofleet/gofleet/agent/wire"
+)
+
+// socket is one that waits for others.
+type socket struct {
+	port  uint16
+	proto string // tcp or udp
+	addr  netip.Addr
+	inode string
+}
+
+// tables are the kernel's lists of sockets, and the state of those that wait.
+var tables = []struct{ file, proto, state string }{
+	{"net/tcp", "tcp", "0A"}, {"net/tcp6", "tcp", "0A"}, {"net/udp", "udp", "07"}, {"net/udp6", "udp", "07"},
+}
+
+// maxListening bounds what the check shows, in bytes.
+const maxListening = 4000
+
+// checkListening tells which ports are listened on, and by which programs.
+func checkListening(proc string) wire.Check {
+	c := wire.Check{Name: "listening", Status: wire.Pass, Wanted: "what should be reached from outside"}
+	var all []socket
+	for _, t := range tables {
+		b, err := os.ReadFile(filepath.Join(proc, t.file))
+		if err == nil {
+			all = append(all, sockets(string(b), t.proto, t.state)...)
+		}
+	}
+	owners := owners(proc, all)
+	slices.SortFunc(all, func(a, b socket) int {
+		if a.port != b.port {
+			return int(a.port) - int(b.port)
+		}
+		return strings.Compare(a.proto+a.addr.String(), b.proto+b.addr.String())
+	})
+	var shown []string
+	for _, s := range all {
+		owner := owners[s.inode]
+		if owner == "" {
+			owner = "unknown"
+		}
+		line := fmt.Sprintf("%d/%s %s", s.port, s.proto, owner)
+		if !s.addr.IsUnspecified() {
+			line = fmt.Sprintf("%s %s", netip.AddrPortFrom(s.addr, s.port), strings.TrimPrefix(line, strconv.Itoa(int(s.port))+"/"))
+		}
+		if !slices.Contains(shown, line) {
+			shown = append(shown, line)
+		}
+	}
+	c.Actual = hostcmd.Printable(strings.Join(shown, ", "), maxListening)
+	if c.Actual == "" {
+		c.Actual = "nothing"
+	}
+	return c
+}
+
+// sockets reads one of the kernel's tables: those that wait for anybody.
+func sockets(table, proto, state string) []socket {
+	var found []socket
+	for line := range strings.Lines(table) {
+		f := strings.Fields(line)
+		if len(f) < 10 || f[3] != state || strings.Trim(f[2], "0:") != "" {
+			continue
+		}
+		text, port, _ := strings.Cut(f[1], ":")
+		n, err := strconv.ParseUint(port, 16, 16)
+		addr, ok := kernelAddr(text)
+		if err != nil || !ok {
+			continue
+		}
+		found = append(found, socket{uint16(n), proto, addr, f[9]})
+	}
+	return found
+}
+
+// kernelAddr reads an address whose words of 32 bits are in the order of this
+// machine's bytes.
+func kernelAddr(text string) (netip.Addr, bool) {
+	b, err := hex.DecodeString(text)
+	if err != nil || len(b) != 4 && len(b) != 16 {
+		return netip.Addr{}, false
+	}
+	if binary.NativeEndian.Uint16([]byte{1, 0}) == 1 {
+		for i := 0; i < len(b); i += 4 {
+			slices.Reverse(b[i : i+4])
+		}
+	}
+	addr, ok := netip.AddrFromSlice(b)
+	return addr.Unmap(), ok
+}
+
+// owners names the programs that hold sockets, by inode.
+func owners(proc string, all []socket) map[string]string {
+	wanted := map[string]string{}
+	for _, s := range all {
+		wanted["socket:["+s.inode+"]"] = s.inode
+	}
+	found := map[string]string{}
+	dirs, _ := filepath.Glob(filepath.Join(proc, "[0-9]*"))
+	for _, dir := range dirs {
+		fds, err := os.ReadDir(filepath.Join(dir, "fd"))
+		if err != nil {
+			continue // gone meanwhile, or not ours to see
+		}
+		for _, fd := range fds {
+			to, err := os.Readlink(filepath.Join(dir, "fd", fd.Name()))
+			inode := wanted[to]
+			if err != nil || inode == "" {
+				continue
+			}
+			comm, _ := os.ReadFile(filepath.Join(dir, "comm"))
+			name := hostcmd.Printable(strings.TrimSpace(string(comm)), 32)
+			// A service's socket is systemd's too.
+			if found[inode] == "" || found[inode] == "systemd" {
+				found[inode] = name
+			}
+		}
+	}
+	return found
+}
