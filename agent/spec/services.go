@@ -74,6 +74,9 @@ func (n node) services() *Services {
 			*part.to = list.units(part.key, seen)
 		}
 	}
+	if len(seen) == 0 {
+		return nil
+	}
 	return s
 }
 

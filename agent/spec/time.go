@@ -32,6 +32,9 @@ func (n node) time() *Time {
 	if servers := m["servers"]; servers.v != nil {
 		t.Servers = servers.ntpServers()
 	}
+	if t.Zone == "" && !t.Synchronised() {
+		return nil
+	}
 	return t
 }
 

@@ -38,10 +38,10 @@ func checkListening(proc string) wire.Check {
 	for _, t := range tables {
 		b, err := os.ReadFile(filepath.Join(proc, t.file))
 		if err == nil {
-			all = append(all, sockets(string(b), t.proto, t.state)...)
+			all = append(all, waiting(string(b), t.proto, t.state)...)
 		}
 	}
-	owners := owners(proc, all)
+	owners := socketOwners(proc, all)
 	slices.SortFunc(all, func(a, b socket) int {
 		if a.port != b.port {
 			return int(a.port) - int(b.port)
@@ -69,8 +69,8 @@ func checkListening(proc string) wire.Check {
 	return c
 }
 
-// sockets reads one of the kernel's tables: those that wait for anybody.
-func sockets(table, proto, state string) []socket {
+// waiting reads one of the kernel's tables: those that wait for anybody.
+func waiting(table, proto, state string) []socket {
 	var found []socket
 	for line := range strings.Lines(table) {
 		f := strings.Fields(line)
@@ -104,8 +104,8 @@ func kernelAddr(text string) (netip.Addr, bool) {
 	return addr.Unmap(), ok
 }
 
-// owners names the programs that hold sockets, by inode.
-func owners(proc string, all []socket) map[string]string {
+// socketOwners names the programs that hold sockets, by inode.
+func socketOwners(proc string, all []socket) map[string]string {
 	wanted := map[string]string{}
 	for _, s := range all {
 		wanted["socket:["+s.inode+"]"] = s.inode

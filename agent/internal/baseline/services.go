@@ -53,13 +53,17 @@ func services(ctx context.Context, p *planner) error {
 	if p.want.Services == nil && len(p.rec.Services) == 0 {
 		return nil
 	}
+	if p.want.Image {
+		p.warn("gofleet_services is left out: an image has no services that run")
+		return nil
+	}
 	if os.Geteuid() != 0 {
 		return wire.NewError(wire.KindNeedsRoot, errors.New("services of the host need root"), "run with -b, or drop gofleet_services")
 	}
 	m, err := p.manager()
 	if err != nil {
 		if p.want.Services == nil {
-			p.warnings = append(p.warnings, "services that gofleet had changed stay as they are: "+err.Error())
+			p.warn("services that gofleet had changed stay as they are: " + err.Error())
 			return nil
 		}
 		return err

@@ -208,7 +208,7 @@ func (p *planner) servers() error {
 		if place, err = daemon.place(p); err != nil {
 			return err
 		}
-		if !p.canRestart() {
+		if !p.want.Image && !p.canRestart() {
 			return refused(fmt.Errorf("this host runs neither systemd nor OpenRC, by which %s is restarted", daemon.name), "drop servers from gofleet_time")
 		}
 	}
@@ -256,7 +256,7 @@ func (p *planner) restart(last bool) {
 		}
 		p.settleTime()
 	}
-	if daemon == nil || !daemon.installed(p) && last {
+	if daemon == nil || p.want.Image || !daemon.installed(p) && last {
 		done()
 		return
 	}

@@ -81,6 +81,11 @@ func (p *planner) daemon() (*timeDaemon, error) {
 	case len(installed) == 1:
 		return findDaemon(installed[0]), nil
 	}
+	for _, pkg := range p.want.Packages { // what this run installs counts as there
+		if d := findDaemon(pkg.Name); d != nil {
+			return d, nil
+		}
+	}
 	return nil, refused(errors.New("this host has no NTP daemon that gofleet knows: chrony, systemd-timesyncd or ntpd"),
 		"install chrony, or drop servers and max_offset from gofleet_time")
 }
@@ -133,6 +138,12 @@ func chronyPlace(p *planner) (serversPlace, error) {
 			}
 		}
 		return serversPlace{path: p.path(conf), block: true}, nil
+	}
+	if _, err := os.Stat(p.path("/usr/sbin/chronyd")); err != nil { // its package comes first
+		if isDir(p.path("/etc/apt")) {
+			return serversPlace{path: p.path("/etc/chrony/sources.d/gofleet.sources")}, nil
+		}
+		return serversPlace{path: p.path("/etc/chrony.conf"), block: true}, nil
 	}
 	return serversPlace{}, refused(errors.New("chrony is here without a configuration in /etc/chrony/chrony.conf or /etc/chrony.conf"),
 		"install its package anew, or drop servers from gofleet_time")
