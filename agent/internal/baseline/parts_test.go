@@ -143,7 +143,7 @@ func TestOpenRCUnits(t *testing.T) {
 	}
 }
 
-func TestListening(t *testing.T) {
+func TestCheckListening(t *testing.T) {
 	const head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 	p := tree(t, map[string]string{
 		"net/tcp":  head + "   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 501 1\n   1: 0100007F:0277 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 502 1\n   2: 0100007F:0016 0100007F:9000 01 00000000:00000000 00:00000000 00000000     0        0 503 1\n",
