@@ -35,8 +35,9 @@ func nspawn(root, hostname string) []string {
 	return []string{
 		"/usr/bin/systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot", "--directory=" + root,
 		"--machine=" + hostname, "--console=pipe", "--link-journal=no", "--resolv-conf=off", "--timezone=off",
-		// The network of our own that it is in already, as one that it may administer.
-		"--network-namespace-path=/proc/self/ns/net",
+		// The network of our own that it is in already, as one that it may
+		// administer: not all releases of systemd-nspawn take that from the path.
+		"--network-namespace-path=/proc/self/ns/net", "--capability=CAP_NET_ADMIN",
 	}
 }
 
