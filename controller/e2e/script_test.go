@@ -56,6 +56,7 @@ func TestScripts(t *testing.T) {
 			"uplink":    cmdUplink,
 			"archive":   cmdArchive,
 			"expand":    cmdExpand,
+			"image":     cmdImage,
 		},
 	})
 }
