@@ -235,7 +235,7 @@ func (p *planner) servers() error {
 			t.Restart = daemon.name
 		}
 	}
-	if changed := p.steps[before:]; len(changed) > 0 && daemon != nil {
+	if changed := p.steps[before:]; len(changed) > 0 && daemon != nil && p.canRestart() {
 		// Undone last: only then is the file what it was.
 		undo := changed[0].Undo
 		changed[0].Undo = func() error { return errors.Join(undo(), daemon.restart(context.Background(), p)) }
@@ -245,7 +245,8 @@ func (p *planner) servers() error {
 }
 
 // restart adds the step that makes a daemon read its servers, noted until it is
-// done: a run may be cut between the two. With last, nothing is kept of it.
+// done: a run may be cut between the two. With last, nothing is kept of it. In
+// an image there is nothing to restart.
 func (p *planner) restart(last bool) {
 	t := p.rec.Time
 	daemon := findDaemon(t.Restart)
@@ -256,7 +257,7 @@ func (p *planner) restart(last bool) {
 		}
 		p.settleTime()
 	}
-	if daemon == nil || p.want.Image || !daemon.installed(p) && last {
+	if daemon == nil || !p.canRestart() || !daemon.installed(p) && last {
 		done()
 		return
 	}
