@@ -72,7 +72,7 @@ trusts it. Others trust bundle.pub, which lies beside it, by gofleet_trusted_key
   gofleet bundle create --go 1.26 --platform linux/amd64,darwin/arm64 -o site/
   gofleet bundle create --go 1.26.8 --split 4GB -o site.bundle
   gofleet bundle create --go 1.26.8 --modules app/go.mod -o site.bundle
-  gofleet bundle create --go 1.26.8 --packages packages.yaml --distribution debian-12,debian-13 -o site.bundle
+  gofleet bundle create --go 1.26 --packages apt.yaml --distribution debian-12 -o site/
   gofleet bundle create bundle.yaml`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
