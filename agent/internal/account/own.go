@@ -41,7 +41,7 @@ func (c *Credential) LookOwn(ctx context.Context, path string, kind wire.Kind) (
 		if i == len(parts)-1 {
 			want = asuser.File
 		}
-		if err, hint := c.own(op.Path, entries[i], entries[i+1], want); err != nil {
+		if hint, err := c.own(op.Path, entries[i], entries[i+1], want); err != nil {
 			return nil, wire.NewError(kind, err, hint)
 		}
 	}
@@ -50,7 +50,7 @@ func (c *Credential) LookOwn(ctx context.Context, path string, kind wire.Kind) (
 
 // own says what is wrong with what stands at a path of the home, if anything
 // is. above is the directory that it is in.
-func (c *Credential) own(path string, above, e asuser.Entry, want asuser.Type) (err error, hint string) {
+func (c *Credential) own(path string, above, e asuser.Entry, want asuser.Type) (hint string, err error) {
 	full := filepath.Join(c.Home, path)
 	switch {
 	case e.Type == asuser.Absent && above.Type == asuser.Dir && above.UID != int(c.UID):
@@ -59,17 +59,18 @@ func (c *Credential) own(path string, above, e asuser.Entry, want asuser.Type) (
 		if dir == filepath.Clean(c.Home) {
 			what = "home " + dir
 		}
-		return fmt.Errorf("%s belongs to uid %d, not to %s, and has no %s", what, above.UID, c.who(), filepath.Base(full)),
-			fmt.Sprintf("chown it; or, if that is on purpose, make %s yourself, for uid %d and gid %d", full, c.UID, c.GID)
+		return fmt.Sprintf("chown it; or, if that is on purpose, make %s yourself, for uid %d and gid %d", full, c.UID, c.GID),
+			fmt.Errorf("%s belongs to uid %d, not to %s, and has no %s", what, above.UID, c.who(), filepath.Base(full))
 	case e.Type == asuser.Absent:
 	case e.Type == asuser.Link:
-		return fmt.Errorf("%s is a link", full), "replace it by what it leads to and apply again"
+		return "replace it by what it leads to and apply again", fmt.Errorf("%s is a link", full)
 	case e.Type != want:
-		return fmt.Errorf("%s is not a %s", full, want), "move it away and apply again"
+		return "move it away and apply again", fmt.Errorf("%s is not a %s", full, want)
 	case e.UID != int(c.UID):
-		return fmt.Errorf("%s belongs to uid %d, not to %s", full, e.UID, c.who()), fmt.Sprintf("if that is not on purpose: chown -h %d %s", c.UID, full)
+		return fmt.Sprintf("if that is not on purpose: chown -h %d %s", c.UID, full),
+			fmt.Errorf("%s belongs to uid %d, not to %s", full, e.UID, c.who())
 	}
-	return nil, ""
+	return "", nil
 }
 
 func (c *Credential) who() string {

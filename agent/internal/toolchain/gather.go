@@ -208,7 +208,7 @@ func (g *Gathered) gather(ctx context.Context, c *gatherer) (err error) {
 	if err := context.Cause(ctx); err != nil {
 		return stopped(err)
 	}
-	sort.Sort(sort.IntSlice(c.lacks))
+	sort.Ints(c.lacks)
 	g.lacks = c.lacks
 	g.store.fault("gather.done")
 	return c.err

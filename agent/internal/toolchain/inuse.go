@@ -39,8 +39,25 @@ func usersOf(dir string) []process {
 }
 
 // uses reports whether the process uses something under dir. What ends while
-// it is looked at uses nothing.
+// it is looked at uses nothing, and neither does what calls by the same path
+// another directory, as in a container.
 func uses(proc, dir string) bool {
+	return names(proc, dir) && sees(proc, dir)
+}
+
+// sees reports whether dir is to the process what it is here.
+func sees(proc, dir string) bool {
+	there, err := os.Stat(filepath.Join(proc, "root", dir))
+	if err != nil {
+		return false
+	}
+	here, err := os.Stat(dir)
+	return err == nil && os.SameFile(there, here)
+}
+
+// names reports whether something that the process has is called as what is
+// under dir.
+func names(proc, dir string) bool {
 	for _, link := range []string{"exe", "cwd"} {
 		if leadsUnder(filepath.Join(proc, link), dir) {
 			return true

@@ -114,3 +114,26 @@ func shell(t *testing.T) string {
 	}
 	return filepath.Base(real)
 }
+
+// TestNamesakeInUse: a container's toolchain has the path of the host's, and
+// what runs there does not hold up the host.
+func TestNamesakeInUse(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("mounts need root")
+	}
+	dir := t.TempDir()
+	sh, err := os.ReadFile("/bin/sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(dir, "bin/go"), string(sh))
+	cmd := started(t, exec.Command("unshare", "-m", "/bin/sh", "-c",
+		`mount -t tmpfs none "$0" && mkdir "$0/bin" && cp /bin/sh "$0/bin/go" && exec "$0/bin/go" -c 'echo ready; read line'`, dir))
+	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", cmd.Process.Pid))
+	if err != nil || exe != filepath.Join(dir, "bin/go") {
+		t.Fatalf("the process runs %s, %v", exe, err)
+	}
+	if users := usersOf(dir); len(users) > 0 {
+		t.Errorf("in use by %s, which has a directory of its own there", processes(users))
+	}
+}

@@ -77,7 +77,7 @@ func Architecture(goarch string) (string, error) {
 	if a, ok := architectures[goarch]; ok {
 		return a, nil
 	}
-	return "", fmt.Errorf("Debian has no architecture for %s", goarch)
+	return "", fmt.Errorf("no architecture of Debian is %s", goarch)
 }
 
 // source is one line of a sources.list.
