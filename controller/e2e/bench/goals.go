@@ -21,6 +21,7 @@ var goals = []goal{
 	{"gofleet apply, the gzip", "ssh", install, 0.85},
 	{"gofleet apply, zstd", "ssh", idle, 1.5},
 	{"gofleet apply --serial", "gofleet apply, zstd", install, 1.05},
+	{"gofleet apply, zstd and a baseline", "gofleet apply, zstd", idle, 1.2},
 	{"gofleet apply, zstd", "pyinfra", install, 1 / 2.0},
 	{"gofleet apply, zstd", "pyinfra", idle, 1 / 2.5},
 	{"gofleet apply, zstd", "ansible-playbook", install, 1 / 3.0},

@@ -34,6 +34,19 @@ const (
 	profileText = "export PATH=/usr/local/go/bin:$PATH\n"
 )
 
+// baseline is what of a host's baseline a host without systemd can have.
+const baseline = `{
+	"gofleet_user": {"name": "deploy", "shell": "/bin/bash", "groups": ["users"], "authorized_keys": ["` + deployKey + `"]},
+	"gofleet_packages": ["openssh-server", {"name": "sudo", "min": "1.9"}],
+	"gofleet_time": {"zone": "Asia/Shanghai"},
+	"gofleet_users": [{"name": "app", "authorized_keys": ["` + deployKey + `"]}],
+	"gofleet_directories": [{"path": "/opt/app", "owner": "app", "mode": "0755"}],
+	"gofleet_environment": {"LOG_LEVEL": "info"},
+	"gofleet_environment_files": ["profile", "environment"],
+	"gofleet_cache": {"modcache": "/srv/go/mod", "build": "/srv/go/build", "group": "users", "mode": "2775"},
+	"gofleet_uniform": ["distribution", "kernel", "glibc", "zone"]
+}`
+
 // peer is one way to do the job. A nil idle is not measured.
 type peer struct {
 	name          string
@@ -45,9 +58,11 @@ type peer struct {
 func (b *bench) peers() []*peer {
 	zstd := b.apply("zstd")
 	gz := b.apply("gzip")
+	full := b.apply("zstd", "-e", baseline)
 	all := []*peer{
 		{name: "gofleet apply, zstd", ours: true, install: zstd, idle: zstd},
 		{name: "gofleet apply, the gzip file as it is", ours: true, install: gz, idle: gz},
+		{name: "gofleet apply, zstd and a baseline", install: full, idle: full},
 		{name: "gofleet apply --serial 50%, zstd", install: b.apply("zstd", "--serial", "50%"), idle: b.apply("zstd", "--serial", "50%")},
 		{name: "ssh 'sudo tar -xz' / ssh sudo true", install: b.sshTar, idle: b.sshTrue},
 	}
