@@ -36,6 +36,18 @@ func (c *Credential) Identity() asuser.Identity {
 // Lookup finds an account by name. One that the host doesn't know is
 // ErrNotFound.
 func Lookup(ctx context.Context, name string) (*Credential, error) {
+	c, err := lookup(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if c.Groups, err = groupsOf(ctx, name, c.GID); err != nil {
+		return nil, fmt.Errorf("look up the groups of %s: %w", name, err)
+	}
+	return c, nil
+}
+
+// lookup is Lookup without the groups.
+func lookup(ctx context.Context, name string) (*Credential, error) {
 	if err := checkName("user", name); err != nil {
 		return nil, err
 	}
@@ -47,56 +59,25 @@ func Lookup(ctx context.Context, name string) (*Credential, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look up user %s: %w", name, err)
 	}
-	if c.Groups, err = groupsOf(ctx, name, c.GID); err != nil {
-		return nil, fmt.Errorf("look up the groups of %s: %w", name, err)
-	}
 	return c, nil
 }
 
-// Numbers finds the uid of an account and the gid of its primary group. Unlike
-// Lookup it asks no program about an account of the host's own.
+// Numbers finds the uid of an account and the gid of its primary group.
 func Numbers(ctx context.Context, name string) (uid, gid uint32, err error) {
-	line, err := ownEntry(ctx, "passwd", "user", name)
+	c, err := lookup(ctx, name)
 	if err != nil {
 		return 0, 0, err
-	}
-	c, err := parsePasswd(line)
-	if err != nil {
-		return 0, 0, fmt.Errorf("look up user %s: %w", name, err)
 	}
 	return c.UID, c.GID, nil
 }
 
 // GroupNumber is Numbers for a group.
 func GroupNumber(ctx context.Context, name string) (gid uint32, err error) {
-	line, err := ownEntry(ctx, "group", "group", name)
+	g, err := lookupGroup(ctx, name)
 	if err != nil {
 		return 0, err
 	}
-	f := strings.Split(line, ":")
-	if len(f) != 4 {
-		return 0, fmt.Errorf("look up group %s: entry has %d fields, not 4", name, len(f))
-	}
-	n, err := strconv.ParseUint(f[2], 10, 32)
-	if err != nil {
-		return 0, fmt.Errorf("look up group %s: %w", name, err)
-	}
-	return uint32(n), nil
-}
-
-// ownEntry looks into the host's own file, and elsewhere only for what it lacks.
-func ownEntry(ctx context.Context, database, what, name string) (string, error) {
-	if err := checkName(what, name); err != nil {
-		return "", err
-	}
-	line, err := fileEntry("/etc/"+database, name)
-	if err != nil {
-		line, err = entry(ctx, database, name)
-	}
-	if err != nil {
-		return "", fmt.Errorf("%s %s %w", what, name, err)
-	}
-	return line, nil
+	return g.gid, nil
 }
 
 // ErrNoHome is returned for a process that was started without a home.
@@ -160,12 +141,18 @@ func lookupGroup(ctx context.Context, name string) (*group, error) {
 	return &group{name: name, gid: uint32(gid), local: err == nil}, nil
 }
 
-// entry asks the name service for one line of a database, or reads the file
-// where the host has no getent.
+// entry asks the name service for one line of a database. The host's own file
+// is read here, where it is what the name service asks first: a program less
+// for nearly every account. Without getent it is all that there is.
 func entry(ctx context.Context, database, name string) (string, error) {
 	getent := hostcmd.Find("getent")
 	if getent == "" {
 		return fileEntry("/etc/"+database, name)
+	}
+	if conf, err := os.ReadFile("/etc/nsswitch.conf"); err == nil && filesFirst(string(conf), database) {
+		if line, err := fileEntry("/etc/"+database, name); err == nil {
+			return line, nil
+		}
 	}
 	out, err := hostcmd.Run(ctx, "", getent, database, name)
 	var exit *hostcmd.ExitError
@@ -177,6 +164,22 @@ func entry(ctx context.Context, database, name string) (string, error) {
 	}
 	line, _, _ := strings.Cut(string(out), "\n")
 	return line, nil
+}
+
+// filesFirst reports whether the text of nsswitch.conf(5) has a database's own file first,
+// and nothing that overrides what is found there. Merging adds members to a
+// group and changes nothing else.
+func filesFirst(conf, database string) bool {
+	for line := range strings.Lines(conf) {
+		line, _, _ = strings.Cut(line, "#")
+		name, sources, _ := strings.Cut(line, ":")
+		if strings.TrimSpace(name) != database {
+			continue
+		}
+		f := strings.Fields(sources)
+		return len(f) > 0 && f[0] == "files" && (len(f) == 1 || f[1] == "[SUCCESS=merge]" || f[1][0] != '[')
+	}
+	return false
 }
 
 // nameOr is the name of a uid or gid in a database, or the number itself where
