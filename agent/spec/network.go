@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
@@ -42,6 +43,22 @@ func ParseNetwork(s string) (n Network, err error) {
 	}
 	return n, nil
 }
+
+// NetworkOf is a single address from its 4 or 16 bytes. One of IPv4 that is
+// written in IPv6 is what it stands for.
+func NetworkOf(b []byte) (n Network, ok bool) {
+	if len(b) == 16 && bytes.HasPrefix(b, mapped4) {
+		b = b[12:]
+	}
+	if len(b) != 4 && len(b) != 16 {
+		return n, false
+	}
+	copy(n.addr[16-len(b):], b)
+	n.bits, n.V6 = 8*len(b), len(b) == 16
+	return n, true
+}
+
+var mapped4 = []byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}
 
 func parse4(s string, to []byte) error {
 	parts := strings.Split(s, ".")
@@ -118,6 +135,9 @@ func (n Network) Contains(o Network) bool {
 
 // All reports whether n is every address of its family.
 func (n Network) All() bool { return n.bits == 0 }
+
+// Unspecified reports whether n is the address that stands for any: 0.0.0.0 or ::.
+func (n Network) Unspecified() bool { return n.addr == [16]byte{} }
 
 // String is the one text of a network, as ufw and firewalld write it too; that
 // of a single address has no prefix length.

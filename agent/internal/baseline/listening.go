@@ -4,14 +4,15 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
 	"github.com/gofleet/gofleet/agent/internal/hostcmd"
+	"github.com/gofleet/gofleet/agent/spec"
 	"github.com/gofleet/gofleet/agent/wire"
 )
 
@@ -19,7 +20,7 @@ import (
 type socket struct {
 	port  uint16
 	proto string // tcp or udp
-	addr  netip.Addr
+	addr  spec.Network
 	inode string
 }
 
@@ -42,11 +43,12 @@ func checkListening(proc string) wire.Check {
 		}
 	}
 	owners := socketOwners(proc, all)
-	slices.SortFunc(all, func(a, b socket) int {
+	sort.SliceStable(all, func(i, j int) bool {
+		a, b := all[i], all[j]
 		if a.port != b.port {
-			return int(a.port) - int(b.port)
+			return a.port < b.port
 		}
-		return strings.Compare(a.proto+a.addr.String(), b.proto+b.addr.String())
+		return a.proto+a.addr.String() < b.proto+b.addr.String()
 	})
 	var shown []string
 	for _, s := range all {
@@ -55,8 +57,12 @@ func checkListening(proc string) wire.Check {
 			owner = "unknown"
 		}
 		line := fmt.Sprintf("%d/%s %s", s.port, s.proto, owner)
-		if !s.addr.IsUnspecified() {
-			line = fmt.Sprintf("%s %s", netip.AddrPortFrom(s.addr, s.port), strings.TrimPrefix(line, strconv.Itoa(int(s.port))+"/"))
+		if !s.addr.Unspecified() {
+			addr := s.addr.String()
+			if s.addr.V6 {
+				addr = "[" + addr + "]"
+			}
+			line = fmt.Sprintf("%s:%d %s %s", addr, s.port, s.proto, owner)
 		}
 		if !slices.Contains(shown, line) {
 			shown = append(shown, line)
@@ -90,18 +96,17 @@ func waiting(table, proto, state string) []socket {
 
 // kernelAddr reads an address whose words of 32 bits are in the order of this
 // machine's bytes.
-func kernelAddr(text string) (netip.Addr, bool) {
+func kernelAddr(text string) (spec.Network, bool) {
 	b, err := hex.DecodeString(text)
-	if err != nil || len(b) != 4 && len(b) != 16 {
-		return netip.Addr{}, false
+	if err != nil || len(b)%4 != 0 {
+		return spec.Network{}, false
 	}
 	if binary.NativeEndian.Uint16([]byte{1, 0}) == 1 {
 		for i := 0; i < len(b); i += 4 {
 			slices.Reverse(b[i : i+4])
 		}
 	}
-	addr, ok := netip.AddrFromSlice(b)
-	return addr.Unmap(), ok
+	return spec.NetworkOf(b)
 }
 
 // socketOwners names the programs that hold sockets, by inode.

@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -259,7 +260,8 @@ func each(hosts []*Host, f func(i int, h *Host) error) error {
 // bootTimeout is far more than a host takes: an emulated one a few seconds.
 const bootTimeout = time.Minute
 
-// answers waits for the SSH banner at addr.
+// answers waits for the SSH banner at addr, and then until sshd has logged that
+// nothing more came: who looks at its log finds what comes later.
 func answers(ctx context.Context, addr string) error {
 	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
 	defer cancel()
@@ -288,6 +290,12 @@ func answers(ctx context.Context, addr string) error {
 	}
 	if string(banner) != "SSH-" {
 		return fmt.Errorf("not an SSH banner: %q", banner)
+	}
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		return fmt.Errorf("take leave of %s: %w", addr, err)
+	}
+	if _, err := io.Copy(io.Discard, conn); err != nil && !errors.Is(err, unix.ECONNRESET) {
+		return fmt.Errorf("take leave of %s: %w", addr, err)
 	}
 	return nil
 }
