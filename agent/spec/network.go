@@ -139,6 +139,14 @@ func (n Network) All() bool { return n.bits == 0 }
 // Unspecified reports whether n is the address that stands for any: 0.0.0.0 or ::.
 func (n Network) Unspecified() bool { return n.addr == [16]byte{} }
 
+// Loopback reports whether n is an address that only the host itself reaches.
+func (n Network) Loopback() bool {
+	if n.V6 {
+		return n.addr == [16]byte{15: 1}
+	}
+	return n.addr[12] == 127
+}
+
 // String is the one text of a network, as ufw and firewalld write it too; that
 // of a single address has no prefix length.
 func (n Network) String() string {

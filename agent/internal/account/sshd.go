@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gofleet/gofleet/agent/internal/ancestry"
 	"github.com/gofleet/gofleet/agent/internal/hostcmd"
 	"github.com/gofleet/gofleet/agent/spec"
 	"github.com/gofleet/gofleet/agent/wire"
@@ -292,31 +293,10 @@ func match(pattern, s string) bool {
 	return s == ""
 }
 
-// clientAddress is where this run came from, which Match may ask for. Become
-// may have dropped the environment; processes above still have it.
+// clientAddress is where this run came from, which Match may ask for.
 func clientAddress() string {
-	pid := os.Getpid()
-	for range 32 {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-		if err != nil {
-			break
-		}
-		for entry := range strings.SplitSeq(string(b), "\x00") {
-			value, ok := strings.CutPrefix(entry, "SSH_CONNECTION=")
-			addr, _, _ := strings.Cut(value, " ")
-			if ok && addr != "" && strings.Trim(addr, "0123456789abcdefABCDEF.:") == "" {
-				return addr
-			}
-		}
-		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-		if err != nil {
-			break
-		}
-		_, rest, _ := strings.Cut(string(status), "\nPPid:")
-		line, _, _ := strings.Cut(rest, "\n")
-		if pid, err = strconv.Atoi(strings.TrimSpace(line)); err != nil || pid < 1 {
-			break
-		}
+	if c, found := ancestry.FindConnection(); found {
+		return c.Client.String()
 	}
 	return "127.0.0.1"
 }

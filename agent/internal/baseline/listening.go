@@ -24,9 +24,13 @@ type socket struct {
 	inode string
 }
 
+// The states of sockets that wait, as the kernel writes them: of TCP's, and of
+// UDP's, which are all called closed.
+const listening, closed = "0A", "07"
+
 // tables are the kernel's lists of sockets, and the state of those that wait.
 var tables = []struct{ file, proto, state string }{
-	{"net/tcp", "tcp", "0A"}, {"net/tcp6", "tcp", "0A"}, {"net/udp", "udp", "07"}, {"net/udp6", "udp", "07"},
+	{"net/tcp", "tcp", listening}, {"net/tcp6", "tcp", listening}, {"net/udp", "udp", closed}, {"net/udp6", "udp", closed},
 }
 
 // maxListening bounds what the check shows, in bytes.
@@ -111,30 +115,38 @@ func kernelAddr(text string) (spec.Network, bool) {
 
 // socketOwners names the programs that hold sockets, by inode.
 func socketOwners(proc string, all []socket) map[string]string {
-	wanted := map[string]string{}
+	wanted := map[string]bool{}
 	for _, s := range all {
-		wanted["socket:["+s.inode+"]"] = s.inode
+		wanted[s.inode] = true
 	}
 	found := map[string]string{}
 	dirs, _ := filepath.Glob(filepath.Join(proc, "[0-9]*"))
 	for _, dir := range dirs {
-		fds, err := os.ReadDir(filepath.Join(dir, "fd"))
-		if err != nil {
-			continue // gone meanwhile, or not ours to see
-		}
-		for _, fd := range fds {
-			to, err := os.Readlink(filepath.Join(dir, "fd", fd.Name()))
-			inode := wanted[to]
-			if err != nil || inode == "" {
+		for _, inode := range sockets(dir) {
+			// A service's socket is systemd's too.
+			if !wanted[inode] || found[inode] != "" && found[inode] != "systemd" {
 				continue
 			}
 			comm, _ := os.ReadFile(filepath.Join(dir, "comm"))
-			name := hostcmd.Printable(strings.TrimSpace(string(comm)), 32)
-			// A service's socket is systemd's too.
-			if found[inode] == "" || found[inode] == "systemd" {
-				found[inode] = name
-			}
+			found[inode] = hostcmd.Printable(strings.TrimSpace(string(comm)), 32)
 		}
 	}
 	return found
+}
+
+// sockets are the inodes of the sockets of the process whose directory in /proc
+// is dir: none if it has gone meanwhile, or is not ours to see.
+func sockets(dir string) []string {
+	entries, err := os.ReadDir(filepath.Join(dir, "fd"))
+	if err != nil {
+		return nil
+	}
+	var inodes []string
+	for _, e := range entries {
+		to, err := os.Readlink(filepath.Join(dir, "fd", e.Name()))
+		if inode, ok := strings.CutPrefix(to, "socket:["); ok && err == nil {
+			inodes = append(inodes, strings.TrimSuffix(inode, "]"))
+		}
+	}
+	return inodes
 }
