@@ -73,6 +73,18 @@ func (p Platform) GOARCH() string {
 	return p.Arch
 }
 
+// debianArchs are Debian's names of architectures.
+var debianArchs = map[string]string{
+	"amd64": "amd64", "arm64": "arm64", "386": "i386", "armv6l": "armhf", "ppc64le": "ppc64el", "s390x": "s390x", "riscv64": "riscv64",
+}
+
+// Debian is the architecture as Debian names it, and false for one that it has
+// no release for.
+func (p Platform) Debian() (arch string, ok bool) {
+	arch, ok = debianArchs[p.Arch]
+	return arch, ok
+}
+
 // MarshalText and UnmarshalText let a Platform be a JSON value or key.
 func (p Platform) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 

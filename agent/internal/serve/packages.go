@@ -24,9 +24,6 @@ import (
 // packages one for each architecture.
 const rpmDir = "rpm"
 
-// debianArch are Debian's names of Go's architectures, where they differ.
-var debianArch = map[string]string{"386": "i386", "armv6l": "armhf", "ppc64le": "ppc64el"}
-
 // packaging is what a job does about the host's packages. The files that are
 // needed are brought before anything changes.
 type packaging struct {
@@ -139,9 +136,9 @@ func (j *job) packageDir() (string, error) {
 	p, f := &j.packaging, j.report.Facts
 	below := rpmDir
 	if p.host.Family == spec.Debian {
-		below = j.platform.Arch
-		if other, ok := debianArch[below]; ok {
-			below = other
+		var ok bool
+		if below, ok = j.platform.Debian(); !ok {
+			below = j.platform.Arch // which no bundle has
 		}
 	}
 	major, _, _ := strings.Cut(f.DistVersion, ".")

@@ -63,9 +63,9 @@ func (o *CreateOptions) resolved(ctx context.Context, name string, p spec.Platfo
 	if err != nil {
 		return nil, err
 	}
-	arch, err := distro.Architecture(p.Arch)
-	if err != nil {
-		return nil, err
+	arch, ok := p.Debian()
+	if !ok {
+		return nil, fmt.Errorf("no architecture of Debian is %s", p.Arch)
 	}
 	names := make([]string, len(o.Packages))
 	for i, pkg := range o.Packages {

@@ -67,19 +67,6 @@ func (r Release) checkKeyring() error {
 	return nil
 }
 
-// architectures are Debian's names of Go's.
-var architectures = map[string]string{
-	"amd64": "amd64", "arm64": "arm64", "386": "i386", "armv6l": "armhf", "ppc64le": "ppc64el", "s390x": "s390x", "riscv64": "riscv64",
-}
-
-// Architecture is Debian's name of an architecture of Go archives.
-func Architecture(goarch string) (string, error) {
-	if a, ok := architectures[goarch]; ok {
-		return a, nil
-	}
-	return "", fmt.Errorf("no architecture of Debian is %s", goarch)
-}
-
 // source is one line of a sources.list.
 type source struct{ uri, suite, components string }
 
