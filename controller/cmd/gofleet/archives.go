@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/gofleet/gofleet/agent/spec"
+	"github.com/gofleet/gofleet/agent/wire"
 	"github.com/gofleet/gofleet/controller/internal/bundle"
 	"github.com/gofleet/gofleet/controller/internal/fleet"
 	"github.com/gofleet/gofleet/controller/internal/inventory"
@@ -95,6 +96,14 @@ func (sh *shelf) openBook(ctx context.Context, location, dir string, s *spec.Spe
 		}
 	}
 	return b
+}
+
+// bundleFor opens a bundle for an action: an audit wants its signed list only.
+func (sh *shelf) bundleFor(ctx context.Context, action wire.Action, location, dir string, keys []string) (*bundle.Bundle, error) {
+	if action == wire.Audit {
+		return signedBundle(location, dir, keys)
+	}
+	return sh.openBundle(ctx, location, dir, keys)
 }
 
 // openBundle opens a bundle and makes sure that no byte of it is damaged.

@@ -60,15 +60,8 @@ func (sh *shelf) openModules(ctx context.Context, hosts []*inventory.Host, specs
 			sh.ui.Warn(h.Name, fmt.Sprintf("%s is not here: whether the host's modules are the newest is not known", location))
 			continue
 		}
-		if err == nil {
-			continue
-		}
-		for _, p := range problemsOf(err) {
-			p.Hosts = []string{h.Name}
-			if p.Where == "" {
-				p.Where = h.Origin(prefix + "modules").String()
-			}
-			found = append(found, p)
+		if err != nil {
+			found.addOf(h.Name, err, h.Origin(prefix+"modules").String())
 		}
 	}
 	return caches, found.errOrNil()
@@ -81,11 +74,7 @@ func (sh *shelf) openModuleCache(ctx context.Context, location, dir string, keys
 			"hosts get what a signed list has: make a bundle with gofleet bundle create --modules path/to/go.mod")
 		return c
 	}
-	if action == wire.Audit {
-		c.bundle, c.err = signedBundle(location, dir, keys)
-	} else {
-		c.bundle, c.err = sh.openBundle(ctx, location, dir, keys)
-	}
+	c.bundle, c.err = sh.bundleFor(ctx, action, location, dir, keys)
 	if c.err == nil {
 		c.modules, c.err = c.bundle.Modules("")
 	}

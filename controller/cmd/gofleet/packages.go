@@ -53,15 +53,8 @@ func (sh *shelf) openPackages(ctx context.Context, hosts []*inventory.Host, spec
 			p = sh.openPackageStore(ctx, location, h.Dir(), s.TrustedKeys, action)
 			sh.packages[key] = p
 		}
-		if stores[i] = p; p.err == nil {
-			continue
-		}
-		for _, problem := range problemsOf(p.err) {
-			problem.Hosts = []string{h.Name}
-			if problem.Where == "" {
-				problem.Where = h.Origin(prefix + "packages").String()
-			}
-			found = append(found, problem)
+		if stores[i] = p; p.err != nil {
+			found.addOf(h.Name, p.err, h.Origin(prefix+"packages").String())
 		}
 	}
 	return stores, found.errOrNil()
@@ -80,11 +73,7 @@ func (sh *shelf) openPackageStore(ctx context.Context, location, dir string, key
 		p.none = location + " is not here"
 		return p
 	}
-	if action == wire.Audit {
-		p.bundle, p.err = signedBundle(location, dir, keys)
-	} else {
-		p.bundle, p.err = sh.openBundle(ctx, location, dir, keys)
-	}
+	p.bundle, p.err = sh.bundleFor(ctx, action, location, dir, keys)
 	switch {
 	case p.err != nil:
 	case !p.bundle.HasPackages():

@@ -31,6 +31,18 @@ func (p problems) errOrNil() error {
 	return p
 }
 
+// addOf adds what err says of one host; where stands in what has no place of
+// its own.
+func (p *problems) addOf(host string, err error, where string) {
+	for _, one := range problemsOf(err) {
+		one.Hosts = []string{host}
+		if one.Where == "" {
+			one.Where = where
+		}
+		*p = append(*p, one)
+	}
+}
+
 // hint makes an error with the way out.
 func hint(err error, text string) error {
 	return problems{{Message: err.Error(), Hint: text}}

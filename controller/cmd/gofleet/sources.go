@@ -58,10 +58,7 @@ func (sh *shelf) openSources(ctx context.Context, hosts []*inventory.Host, specs
 		case action == wire.Audit && errors.Is(t.err, fs.ErrNotExist):
 			sh.ui.Warn(h.Name, fmt.Sprintf("%s is not here: whether the host's sources are the newest is not known", dir))
 		default:
-			for _, p := range problemsOf(t.err) {
-				p.Hosts, p.Where = []string{h.Name}, h.Origin(prefix+"gopath", "sources").String()
-				found = append(found, p)
-			}
+			found.addOf(h.Name, t.err, h.Origin(prefix+"gopath", "sources").String())
 		}
 	}
 	return trees, found.errOrNil()
