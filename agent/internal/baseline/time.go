@@ -295,9 +295,7 @@ func (s serversPlace) plan(rec *record.Record, text string) ([]change.Step, erro
 func sweepTime() error {
 	var errs []error
 	for _, dir := range serverDirs {
-		if _, err := os.Stat(dir); err == nil {
-			errs = append(errs, durable.Sweep(dir))
-		}
+		errs = append(errs, durable.Sweep(dir))
 	}
 	return errors.Join(errs...)
 }

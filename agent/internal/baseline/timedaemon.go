@@ -168,7 +168,8 @@ func serverLines(servers []string) string {
 }
 
 func (p *planner) canRestart() bool {
-	return isDir(p.path("/run/systemd/system")) && hostcmd.Find("systemctl") != "" || isDir(p.path("/run/openrc")) && hostcmd.Find("rc-service") != ""
+	_, err := p.manager()
+	return err == nil
 }
 
 // restart restarts the daemon, or starts it.

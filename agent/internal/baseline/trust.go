@@ -185,9 +185,7 @@ func findStore() (store, error) {
 func sweepStores() error {
 	var errs []error
 	for _, st := range stores {
-		if _, err := os.Stat(st.anchors); err == nil {
-			errs = append(errs, durable.Sweep(st.anchors))
-		}
+		errs = append(errs, durable.Sweep(st.anchors))
 	}
 	return errors.Join(errs...)
 }

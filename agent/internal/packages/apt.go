@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gofleet/gofleet/agent/internal/hostcmd"
+	"github.com/gofleet/gofleet/agent/spec"
 	"github.com/gofleet/gofleet/agent/wire"
 )
 
@@ -195,7 +196,7 @@ func field(stanza, name string) string {
 // their index. Once begun, it goes on to its end whatever becomes of ctx or of
 // this process.
 func (p *Plan) Install(ctx context.Context, dir string) error {
-	if p.host.Family != "debian" {
+	if p.host.Family != spec.Debian {
 		return p.installRPM(ctx, dir)
 	}
 	_, err := apt(ctx, dir, append([]string{"--with-source", filepath.Join(dir, IndexName), "install"}, p.host.Names()...)...)
@@ -218,7 +219,7 @@ func explain(err error) error {
 
 // Recover brings a package system in order whose work for gofleet was cut.
 func (h *Host) Recover(ctx context.Context) error {
-	if h.Family != "debian" {
+	if h.Family != spec.Debian {
 		return nil
 	}
 	_, err := hostcmd.Command{Program: hostcmd.Find("dpkg"), Args: []string{"--force-confdef", "--force-confold", "--configure", "-a"},
@@ -229,7 +230,7 @@ func (h *Host) Recover(ctx context.Context) error {
 // Uninstall takes Install back: what was not there goes, with its configuration
 // where there was none. What was upgraded stays.
 func (p *Plan) Uninstall(ctx context.Context, dir string) error {
-	if p.host.Family != "debian" {
+	if p.host.Family != spec.Debian {
 		return p.uninstallRPM(ctx)
 	}
 	text, err := os.ReadFile(dpkgStatus)

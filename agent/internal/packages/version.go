@@ -5,7 +5,7 @@ import "strings"
 // A scheme is how a family of distributions writes and orders versions.
 type scheme func(a, b string) int
 
-// newer reports whether have is at least low. A low without an epoch says
+// atLeast reports whether have is low or newer. A low without an epoch says
 // nothing of epochs, which are no part of what programs call their version.
 func (compare scheme) atLeast(have, low string) bool {
 	if !strings.Contains(low, ":") {
