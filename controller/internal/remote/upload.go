@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -28,8 +27,6 @@ const (
 	largePacket = 255 << 10
 	// smallPacket is what every server must take.
 	smallPacket = 32 << 10
-	// window bounds the bytes in flight, and so the memory of one upload.
-	window = 2 << 20
 	// sftpTimeout is how long a server may take to start SFTP and open a file.
 	sftpTimeout = 20 * time.Second
 	// writeTimeout is how long an upload may make no progress.
@@ -106,7 +103,9 @@ func (t *sshTransport) uploadWith(ctx context.Context, u upload, packet int) err
 
 	openCtx, cancel := context.WithTimeout(ctx, sftpTimeout)
 	defer cancel()
+	asked := time.Now()
 	file, err := await(openCtx, func() (*sftp.File, error) { return client.OpenFile(u.dst, os.O_WRONLY) }, nil)
+	rtt := time.Since(asked)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
@@ -117,7 +116,7 @@ func (t *sshTransport) uploadWith(ctx context.Context, u upload, packet int) err
 	default:
 		return fmt.Errorf("open over SFTP: %w", err)
 	}
-	err = u.run(ctx, file.WriteAt, packet)
+	err = u.run(ctx, file.WriteAt, packet, rtt)
 	if err == nil {
 		err = awaitError(ctx, file.Close)
 	}
@@ -169,108 +168,6 @@ func startSFTP(session *ssh.Session, packet int) (*sftp.Client, error) {
 	return sftp.NewClientPipe(out, in, sftp.MaxPacketUnchecked(packet))
 }
 
-// run writes with several packets in flight.
-func (u *upload) run(ctx context.Context, writeAt func([]byte, int64) (int, error), packet int) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	p := &progress{next: u.offset, packet: int64(packet), prefix: u.offset, size: u.size, report: u.contiguous,
-		stalled: time.AfterFunc(writeTimeout, func() { cancel(fmt.Errorf("no progress for %s", writeTimeout)) })}
-	defer p.stalled.Stop()
-	workers := min(window/packet, int((u.size-u.offset+int64(packet)-1)/int64(packet)))
-	done := make(chan error, workers+1)
-	for range workers {
-		go func() { done <- p.work(ctx, u.src, writeAt) }()
-	}
-	if workers == 0 {
-		u.contiguous(u.size)
-	}
-	var first error
-	for range workers {
-		select {
-		case err := <-done:
-			if err != nil && first == nil {
-				first = err
-				cancel(err)
-			}
-		case <-ctx.Done():
-			// The workers end when the caller closes the channel.
-			p.stop()
-			return context.Cause(ctx)
-		}
-	}
-	p.stop()
-	return first
-}
-
-// progress hands out the pieces of an upload and knows how far it is.
-type progress struct {
-	mu      sync.Mutex
-	next    int64 // where the next piece begins
-	packet  int64
-	size    int64
-	prefix  int64           // everything before it is acknowledged
-	ahead   map[int64]int64 // acknowledged pieces behind a hole: begin to end
-	report  func(int64)
-	stopped bool
-	stalled *time.Timer
-}
-
-func (p *progress) take() (off, n int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	off = p.next
-	n = min(p.packet, p.size-off)
-	if p.stopped {
-		n = 0
-	}
-	p.next += n
-	return off, n
-}
-
-// acknowledge notes a written piece and reports a longer prefix.
-func (p *progress) acknowledge(off, n int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.stopped {
-		return
-	}
-	p.stalled.Reset(writeTimeout)
-	put(&p.ahead, off, off+n)
-	before := p.prefix
-	for end, ok := p.ahead[p.prefix]; ok; end, ok = p.ahead[p.prefix] {
-		delete(p.ahead, p.prefix)
-		p.prefix = end
-	}
-	if p.prefix > before {
-		p.report(p.prefix)
-	}
-}
-
-// stop makes sure that report is not called any more.
-func (p *progress) stop() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.stopped = true
-}
-
-func (p *progress) work(ctx context.Context, src io.ReaderAt, writeAt func([]byte, int64) (int, error)) error {
-	buf := make([]byte, p.packet)
-	for ctx.Err() == nil {
-		off, n := p.take()
-		if n == 0 {
-			return nil
-		}
-		if got, err := src.ReadAt(buf[:n], off); int64(got) < n {
-			return fmt.Errorf("read the archive at %d: %w", off, err)
-		}
-		if _, err := writeAt(buf[:n], off); err != nil {
-			return err
-		}
-		p.acknowledge(off, n)
-	}
-	return context.Cause(ctx)
-}
-
 // upload writes into a file of this machine.
 func (l *localTransport) upload(ctx context.Context, u upload) error {
 	if l.shell != nil {
@@ -280,7 +177,7 @@ func (l *localTransport) upload(ctx context.Context, u upload) error {
 	if err != nil {
 		return err
 	}
-	err = u.run(ctx, f.WriteAt, largePacket)
+	err = u.run(ctx, f.WriteAt, largePacket, 0)
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
 	}

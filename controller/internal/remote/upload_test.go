@@ -168,27 +168,3 @@ func TestUploadBreaks(t *testing.T) {
 		})
 	}
 }
-
-func TestProgressReportsThePrefix(t *testing.T) {
-	var reported []int64
-	p := &progress{packet: 10, size: 45, report: func(n int64) { reported = append(reported, n) }, stalled: time.NewTimer(time.Hour)}
-	type piece struct{ off, n int64 }
-	var pieces []piece
-	for off, n := p.take(); n > 0; off, n = p.take() {
-		pieces = append(pieces, piece{off, n})
-	}
-	if len(pieces) != 5 || pieces[4] != (piece{40, 5}) {
-		t.Fatalf("pieces %v", pieces)
-	}
-	for _, i := range []int{1, 2, 0, 4, 3} {
-		p.acknowledge(pieces[i].off, pieces[i].n)
-	}
-	if want := []int64{30, 45}; len(reported) != 2 || reported[0] != want[0] || reported[1] != want[1] {
-		t.Errorf("reported %v, want %v", reported, want)
-	}
-	p.stop()
-	p.acknowledge(45, 1)
-	if len(reported) != 2 {
-		t.Error("reported after stop")
-	}
-}
