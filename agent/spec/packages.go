@@ -6,6 +6,8 @@ import "strings"
 type Package struct {
 	Name string `json:"name"`
 	Min  string `json:"min,omitempty"` // lowest version; without an epoch, none is compared
+	// Upgrade allows that installed packages which it needs newer are upgraded.
+	Upgrade bool `json:"upgrade,omitempty"`
 	// Names in families of distributions where they differ from Name.
 	Families map[string]string `json:"families,omitempty"`
 }
@@ -58,7 +60,7 @@ func (n node) onePackage() (p Package) {
 		p.Name = n.packageName()
 		return p
 	}
-	m, _ := n.dict([]string{"name", "min", Debian, RHEL, SUSE, Alpine}, packagesExample)
+	m, _ := n.dict([]string{"name", "min", "upgrade", Debian, RHEL, SUSE, Alpine}, packagesExample)
 	name, there := m["name"]
 	if !there || name.v == nil {
 		n.fail(packagesExample, "has no name")
@@ -67,6 +69,9 @@ func (n node) onePackage() (p Package) {
 	p.Name = name.packageName()
 	if c, there := m["min"]; there && c.v != nil {
 		p.Min = c.packageVersion()
+	}
+	if c, there := m["upgrade"]; there && c.v != nil {
+		p.Upgrade = c.boolean()
 	}
 	for _, family := range []string{Debian, RHEL, SUSE, Alpine} {
 		c, there := m[family]

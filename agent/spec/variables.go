@@ -105,6 +105,7 @@ func Variables() []Variable {
 		{Name: "packages", Type: "list", Elements: "raw", Default: []any{}, Help: "packages of the host's distribution, out of the bundle: names, or dictionaries", Fields: []Variable{
 			{Name: "name", Type: "str", Required: true, Help: "the package"},
 			{Name: "min", Type: "str", Format: "version", Help: "the lowest version; without an epoch, none is compared"},
+			{Name: "upgrade", Type: "bool", Default: false, Help: "installed packages that it needs newer may be upgraded out of the bundle"},
 			{Name: "debian", Type: "str", Help: "its name on Debian, Ubuntu and their like, where it differs"},
 			{Name: "rhel", Type: "str", Help: "its name on RHEL, Rocky, Fedora and their like, where it differs"},
 			{Name: "suse", Type: "str", Help: "its name on SLES and openSUSE, where it differs"},

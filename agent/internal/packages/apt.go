@@ -59,8 +59,8 @@ func apt(ctx context.Context, dir string, args ...string) ([]byte, error) {
 }
 
 // Simulate asks apt what installing what lacks would do, with the index that
-// the files come with. Whatever touches something else is refused by name. It
-// leaves nothing behind.
+// the files come with. Whatever touches something else, and is not
+// allowed, is refused by name. It leaves nothing behind.
 func (h *Host) Simulate(ctx context.Context, index []byte) (*Plan, error) {
 	dir, err := os.MkdirTemp(workplace(), "gofleet-packages-")
 	if err != nil {
@@ -71,19 +71,12 @@ func (h *Host) Simulate(ctx context.Context, index []byte) (*Plan, error) {
 	if err := os.WriteFile(source, index, 0o600); err != nil {
 		return nil, err
 	}
-	out, err := apt(ctx, dir, append([]string{"--with-source", source, simulate, "install"}, h.Names()...)...)
-	var exit *hostcmd.ExitError
-	if errors.As(err, &exit) {
-		return nil, refused(fmt.Errorf("apt cannot install %s: %s", strings.Join(h.Names(), ", "), hostcmd.Printable(unmet(string(out), exit.Output), 600)),
-			"make the bundle for this release of the distribution, and as new as this host: gofleet bundle create --packages FILE --distribution NAME")
-	}
+	plan, err := h.ask(ctx, dir, h.Names())
 	if err != nil {
 		return nil, err
 	}
-	plan, others := h.parseSimulation(string(out))
-	if len(others) > 0 {
-		return nil, refused(fmt.Errorf("installing %s would %s", strings.Join(h.Names(), ", "), strings.Join(others, ", ")),
-			"nothing else is changed for a package: make the bundle for what this host has, or bring those packages to their newest by other means; one that may be upgraded is named in gofleet_packages, with its min")
+	if err := h.mayUpgrade(ctx, dir, plan); err != nil {
+		return nil, err
 	}
 	if len(plan.New)+len(plan.Newer) == 0 {
 		return nil, refused(fmt.Errorf("the bundle has nothing newer of %s than is installed", strings.Join(h.Names(), ", ")), "lower min, or make the bundle for a newer release")
@@ -95,6 +88,52 @@ func (h *Host) Simulate(ctx context.Context, index []byte) (*Plan, error) {
 	}
 	plan.Files = filesOf(string(index), plan)
 	return plan, nil
+}
+
+// ask has apt simulate the installation of names out of the index in dir. What
+// nothing allows is refused; which upgrades are allowed is not judged here.
+func (h *Host) ask(ctx context.Context, dir string, names []string) (*Plan, error) {
+	out, err := apt(ctx, dir, append([]string{"--with-source", filepath.Join(dir, IndexName), simulate, "install"}, names...)...)
+	var exit *hostcmd.ExitError
+	if errors.As(err, &exit) {
+		return nil, refused(fmt.Errorf("apt cannot install %s: %s", strings.Join(names, ", "), hostcmd.Printable(unmet(string(out), exit.Output), 600)),
+			"make the bundle for this release of the distribution, and as new as this host: gofleet bundle create --packages FILE --distribution NAME; a package that this host has older than it is needed comes along if FILE names it")
+	}
+	if err != nil {
+		return nil, err
+	}
+	plan, others := h.parseSimulation(string(out))
+	if len(others) > 0 {
+		return nil, refused(fmt.Errorf("installing %s would %s", strings.Join(names, ", "), strings.Join(others, ", ")),
+			"nothing is removed or downgraded for a package: make the bundle for what this host has, or bring those packages in order by other means")
+	}
+	return plan, nil
+}
+
+// mayUpgrade refuses upgrades of packages that are in nobody's way but that of
+// packages without upgrade: true.
+func (h *Host) mayUpgrade(ctx context.Context, dir string, plan *Plan) error {
+	var strict []string
+	for _, l := range h.Lacks {
+		if !l.Upgrade {
+			strict = append(strict, l.Name)
+		}
+	}
+	if len(plan.Along) == 0 || len(strict) == 0 {
+		return nil
+	}
+	if len(strict) < len(h.Lacks) {
+		var err error
+		if plan, err = h.ask(ctx, dir, strict); err != nil {
+			return err
+		}
+	}
+	refuse := slices.DeleteFunc(slices.Clone(plan.Along), func(one Package) bool { return h.may[one.Name] })
+	if len(refuse) == 0 {
+		return nil
+	}
+	return refused(fmt.Errorf("installing %s would upgrade %s", strings.Join(strict, ", "), upgrades(refuse)),
+		fmt.Sprintf("to allow it, write in gofleet_packages {name: %s, upgrade: true}: the bundle has those versions; or upgrade these packages by other means", strict[0]))
 }
 
 // workplace is where temporary files may lie: in memory if there is that.
@@ -113,8 +152,7 @@ func unmet(out, complaint string) string {
 	return complaint
 }
 
-// parseSimulation reads what apt would do. others are changes to what is not
-// named.
+// parseSimulation reads what apt would do. others are removals and downgrades.
 //
 //	Inst libc6-dev (2.36-9+deb12u10 volatile-packages-file [amd64])
 //	Inst git [1:2.30.2-1] (1:2.39.5-0 volatile-packages-file [amd64]) []
@@ -139,8 +177,10 @@ func (h *Host) parseSimulation(out string) (plan *Plan, others []string) {
 				_, known := h.has[name]
 				p.purge = !known
 				plan.New = append(plan.New, p)
-			case l == nil || compareDebian(p.Version, p.Have) < 0:
-				others = append(others, fmt.Sprintf("%s %s from %s to %s", direction(p), name, p.Have, p.Version))
+			case compareDebian(p.Version, p.Have) < 0:
+				others = append(others, fmt.Sprintf("downgrade %s from %s to %s", name, p.Have, p.Version))
+			case l == nil:
+				plan.Along = append(plan.Along, p)
 			default:
 				plan.Newer = append(plan.Newer, p)
 			}
@@ -149,13 +189,6 @@ func (h *Host) parseSimulation(out string) (plan *Plan, others []string) {
 		}
 	}
 	return plan, others
-}
-
-func direction(p Package) string {
-	if compareDebian(p.Version, p.Have) < 0 {
-		return "downgrade"
-	}
-	return "upgrade"
 }
 
 // meets makes sure that what would be installed is new enough.
@@ -171,7 +204,7 @@ func (p *Plan) meets(l Lack) error {
 // filesOf are the files of the plan's packages in the index.
 func filesOf(index string, plan *Plan) (files []string) {
 	want := map[string]bool{}
-	for _, one := range slices.Concat(plan.New, plan.Newer) {
+	for _, one := range plan.all() {
 		want[one.Name+" "+one.Version] = true
 	}
 	for stanza := range strings.SplitSeq(index, "\n\n") {

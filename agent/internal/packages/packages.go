@@ -2,9 +2,9 @@
 // gofleet_packages names, out of files that lie here already, with every
 // repository off. What is installed it reads from the package system's own
 // files where it can; apt, dpkg and rpm are run only where something lacks.
-// Nothing that is on the host is upgraded, downgraded or removed, but for named
-// packages that are older than wanted. It knows nothing of where files come
-// from.
+// Nothing that is on the host is downgraded or removed, and nothing upgraded but
+// named packages that are older than wanted, and what packages with upgrade:
+// true need newer. It knows nothing of where files come from.
 package packages
 
 import (
@@ -33,6 +33,7 @@ type Host struct {
 	Family string // of its distribution, as in package spec
 	Lacks  []Lack
 	has    map[string]installed // Debian's
+	may    map[string]bool      // named packages with upgrade: true
 }
 
 // Lack is a package that is missing, or older than wanted.
@@ -40,6 +41,8 @@ type Lack struct {
 	Name string // in the host's family
 	Min  string
 	Have string // the version that is too old; "" is missing
+
+	Upgrade bool // what it needs may be upgraded
 }
 
 // installed is a package as a status file has it.
@@ -115,8 +118,10 @@ func (h *Host) in(want []spec.Package) []string {
 }
 
 func (h *Host) compare(want []spec.Package, s scheme, have func(name string) (string, bool)) {
+	h.may = map[string]bool{}
 	for _, p := range want {
-		l := Lack{Name: p.In(h.Family), Min: p.Min}
+		l := Lack{Name: p.In(h.Family), Min: p.Min, Upgrade: p.Upgrade}
+		h.may[l.Name] = p.Upgrade
 		version, ok := have(l.Name)
 		if ok && (p.Min == "" || s.atLeast(version, p.Min)) {
 			continue
@@ -142,6 +147,7 @@ func (h *Host) lacking(name string) *Lack {
 type Plan struct {
 	New   []Package // what is not there yet
 	Newer []Package // named ones that are too old
+	Along []Package // others that are upgraded for them, as upgrade: true allows
 	Files []string  // base names of the files that it takes
 	host  *Host
 }
@@ -163,8 +169,27 @@ func (p *Plan) NewNames() []string {
 	return names
 }
 
-// Title says what is installed, and Diff with every package.
-func (p *Plan) Title() string { return title(p.host.Names(), len(p.New)+len(p.Newer)) }
+// all are the plan's packages that come out of files.
+func (p *Plan) all() []Package { return slices.Concat(p.New, p.Newer, p.Along) }
+
+// Title says what is installed and which others are upgraded for it; Diff has
+// every package.
+func (p *Plan) Title() string {
+	text := title(p.host.Names(), len(p.New)+len(p.Newer))
+	if len(p.Along) > 0 {
+		text += "; upgrade " + upgrades(p.Along)
+	}
+	return text
+}
+
+// upgrades lists packages that get newer, for people.
+func upgrades(of []Package) string {
+	all := make([]string, len(of))
+	for i, one := range of {
+		all[i] = fmt.Sprintf("%s from %s to %s", one.Name, one.Have, one.Version)
+	}
+	return strings.Join(all, ", ")
+}
 
 // Diff lists every package.
 func (p *Plan) Diff() string {
@@ -172,7 +197,7 @@ func (p *Plan) Diff() string {
 	for _, one := range p.New {
 		fmt.Fprintf(&b, "+%s %s\n", one.Name, one.Version)
 	}
-	for _, one := range p.Newer {
+	for _, one := range slices.Concat(p.Newer, p.Along) {
 		fmt.Fprintf(&b, "-%s %s\n+%s %s\n", one.Name, one.Have, one.Name, one.Version)
 	}
 	return b.String()

@@ -62,7 +62,7 @@ func TestSimulation(t *testing.T) {
 		{"Inst gcc (4:12.2.0-3 volatile-packages-file [amd64])\nInst libgcc-12-dev:amd64 (12.2.0-14 x [amd64]) []\nConf gcc (4:12.2.0-3 x [amd64])\n", "",
 			"+gcc 4:12.2.0-3\n+libgcc-12-dev 12.2.0-14\n"},
 		{"Inst libc6 [2.36-9+deb12u4] (2.37-1 x [amd64]) []\n", "", "-libc6 2.36-9+deb12u4\n+libc6 2.37-1\n"},
-		{"Inst mawk [1.3.4] (1.3.5 x [amd64])\n", "upgrade mawk from 1.3.4 to 1.3.5", ""},
+		{"Inst mawk [1.3.4] (1.3.5 x [amd64])\n", "", "-mawk 1.3.4\n+mawk 1.3.5\n"},
 		{"Inst libc6 [2.36-9+deb12u4] (2.31-1 x [amd64])\n", "downgrade libc6 from 2.36-9+deb12u4 to 2.31-1", ""},
 		{"Remv postfix [3.7] [exim4]\nInst exim4 (4.96-15 x [all])\n", "remove postfix", "+exim4 4.96-15\n"},
 	} {
@@ -74,7 +74,11 @@ func TestSimulation(t *testing.T) {
 			t.Errorf("%q: diff %q, want %q", c.out, got, c.diff)
 		}
 	}
-	plan, _ := h.parseSimulation("Inst gcc (1 x [amd64])\nInst exim4 (4.96-15 x [all])\n")
+	plan, _ := h.parseSimulation("Inst gcc (1 x [amd64])\nInst mawk [1.3.4] (1.3.5 x [amd64])\n")
+	if got, want := plan.Title(), "install gcc, libc6, exim4; upgrade mawk from 1.3.4 to 1.3.5"; got != want {
+		t.Errorf("title %q, want %q", got, want)
+	}
+	plan, _ = h.parseSimulation("Inst gcc (1 x [amd64])\nInst exim4 (4.96-15 x [all])\n")
 	if plan.New[0].purge != true || plan.New[1].purge != false {
 		t.Errorf("the configuration of exim4 was there before: %+v", plan.New)
 	}

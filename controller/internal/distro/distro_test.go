@@ -77,3 +77,27 @@ func TestInstalledLines(t *testing.T) {
 		}
 	}
 }
+
+func TestBound(t *testing.T) {
+	of := func(name, depends string) Stanza {
+		return Stanza{Name: name, text: "Package: " + name + "\nDepends: " + depends + "\n"}
+	}
+	base := []Stanza{
+		of("libc6", "libgcc-s1, libcrypt1"), of("libc-bin", "libc6 (>> 2.36), libc6 (<< 2.37)"), of("gcc-12-base", ""), of("libgcc-s1", "gcc-12-base (= 12.2.0-14), libc6 (>= 2.35)"),
+		of("libstdc++6", "gcc-12-base (= 12.2.0-14)"), of("perl-base", ""), of("dash", "debianutils (>= 5)"),
+	}
+	for _, c := range []struct {
+		wanted Stanza
+		want   string
+	}{
+		{of("make", "libc6 (>= 2.34)"), ""},
+		{of("libc6-dev", "libc6 (= 2.36-9), libcrypt-dev, libnsl-dev (= 1)"), "libc6"},
+		{of("libgcc-12-dev", "gcc-12-base (= 12.2.0-14), libgcc-s1 (>= 12)"), "gcc-12-base libgcc-s1 libstdc++6"},
+		{of("perl", "perl-base:any (= 5.36.0-7), x | y (= 2)"), "perl-base"},
+		{of("libgcc-s1", "gcc-12-base (= 12.2.0-14)"), "gcc-12-base libgcc-s1 libstdc++6"},
+	} {
+		if got := strings.Join(bound([]Stanza{c.wanted}, base), " "); got != c.want {
+			t.Errorf("%s binds %q, want %q", c.wanted.Name, got, c.want)
+		}
+	}
+}

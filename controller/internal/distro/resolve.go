@@ -73,10 +73,12 @@ func Resolve(ctx context.Context, o Options) (*Resolved, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.Base, err = a.clean(ctx, index); err != nil {
+	base, err := a.clean(ctx, index)
+	if err != nil {
 		return nil, err
 	}
-	return r, a.fetch(ctx, o.Packages, index, r)
+	r.Base = len(base)
+	return r, a.fetch(ctx, o.Packages, index, base, r)
 }
 
 // apt is the machine's apt in a root of its own.
@@ -157,9 +159,9 @@ func (a *apt) index(ctx context.Context) (map[key]Stanza, error) {
 	return readIndexes(strings.Fields(files))
 }
 
-// clean writes the state of a system that has what every one has, and gives the
-// number of its packages.
-func (a *apt) clean(ctx context.Context, index map[key]Stanza) (int, error) {
+// clean writes the state of a system that has what every one has, and gives its
+// packages.
+func (a *apt) clean(ctx context.Context, index map[key]Stanza) ([]Stanza, error) {
 	var names []string
 	for _, p := range index {
 		if p.required && !slices.Contains(names, p.Name) {
@@ -169,13 +171,13 @@ func (a *apt) clean(ctx context.Context, index map[key]Stanza) (int, error) {
 	slices.Sort(names)
 	packages, err := a.simulate(ctx, index, names)
 	if err != nil {
-		return 0, fmt.Errorf("work out a clean release: %w", err)
+		return nil, fmt.Errorf("work out a clean release: %w", err)
 	}
 	var b strings.Builder
 	for _, p := range packages {
 		b.WriteString(p.status())
 	}
-	return len(packages), os.WriteFile(a.at("status"), []byte(b.String()), 0o644)
+	return packages, os.WriteFile(a.at("status"), []byte(b.String()), 0o644)
 }
 
 // simulate gives what apt would install, by name.
@@ -218,12 +220,18 @@ func installed(line string) (name, version string, ok bool) {
 	return name, version, ok
 }
 
-// fetch downloads what the clean release lacks, and the named packages in any
-// case: hosts may have an older one. Every file is compared with the index
-// once more.
-func (a *apt) fetch(ctx context.Context, names []string, index map[key]Stanza, r *Resolved) (err error) {
+// fetch downloads what the clean release lacks, and in any case the named
+// packages and those of the clean release that are wanted in one version only:
+// hosts may have an older one. Every file is compared with the index once more.
+func (a *apt) fetch(ctx context.Context, names []string, index map[key]Stanza, base []Stanza, r *Resolved) (err error) {
 	if r.Packages, err = a.simulate(ctx, index, names, "--reinstall"); err != nil {
 		return err
+	}
+	if bound := bound(r.Packages, base); len(bound) > 0 {
+		names = append(slices.Clone(names), bound...)
+		if r.Packages, err = a.simulate(ctx, index, names, "--reinstall"); err != nil {
+			return err
+		}
 	}
 	if _, err = a.run(ctx, append([]string{"install", "--yes", "--reinstall", "--download-only"}, names...)...); err != nil {
 		return err
