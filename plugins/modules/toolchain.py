@@ -15,7 +15,7 @@ description:
   - The archive is taken from the controller, believed only with evidence, and travels only to hosts that need it. No host downloads anything.
   - A new toolchain is verified on the host before the link is switched to it in one step. What a crash leaves is swept by the next run.
   - The work is done by gofleet's agent, a static program in the collection. The host needs no Python.
-  - Bundles, O(modules) and O(gopath) are read by the program C(gofleet) beside ansible-playbook, on the PATH or named by E(GOFLEET).
+  - Bundles, O(modules), O(gopath) and O(packages) are read by the program C(gofleet) beside ansible-playbook, on the PATH or named by E(GOFLEET).
 options:
   state:
     description:

@@ -135,13 +135,16 @@ class AgentTask(ActionBase):
         return result
 
     def _find_files(self, arguments, questions):
-        """Find modules and sources. An audit does without those that are not here."""
+        """Find modules, sources and packages. An audit does without those that are not here."""
         control = arguments["_gofleet"]
         control["files"] = {}
         for question in questions:
             try:
                 tree = filetrees.find(question, self._directory(), self._option_prefix, self.INFO)
             except (errors.Missing, errors.Unjudged) as err:
+                if question["part"] == "packages":  # whoever lacks none needs none
+                    control["files"]["packages"] = {"none": str(err), "hint": err.hint}
+                    continue
                 if not self.INFO:
                     raise
                 self._notes.append("%s; whether the host's %s are the newest is not known" % (err, filetrees.PARTS[question["part"]]))
@@ -185,7 +188,7 @@ class AgentTask(ActionBase):
                 first = _once_more(asked, part, 3 + load.size // channel.PIECE)
                 result = self._channel.bring(arguments, load, need, first)
                 continue
-            if "archive" in question and not ("compare" in question or "lacks" in question):
+            if "archive" in question and not ("compare" in question or "index" in question or "lacks" in question):
                 archive = self._archive(question["archive"])
                 if self._task.check_mode:
                     return result
@@ -196,16 +199,18 @@ class AgentTask(ActionBase):
             result = self._channel.run(arguments)
 
     def _tell_files(self, arguments, question, asked):
-        """Answer what the agent asks of modules and sources."""
+        """Answer what the agent asks of modules, sources and packages."""
         if "files" in question:
             _once_more(asked, "files", 1)
             self._find_files(arguments, question["files"])
             return
-        lacks = question.get("lacks")
-        tree = self._tree(lacks["part"] if lacks else question["compare"])
-        _once_more(asked, "list of " + tree.part, 3)
+        lacks, index = question.get("lacks"), question.get("index")
+        tree = self._tree((lacks or index)["part"] if lacks or index else question["compare"])
+        _once_more(asked, "list of " + tree.part, 4)
         told = arguments["_gofleet"]["files"][tree.part]
-        if lacks:
+        if index:
+            told["index"] = {"name": str(index["name"]), "content": tree.index(str(index["name"]))}
+        elif lacks:
             tree.prepare(lacks["lacks"])
             told.update(lacks=lacks["lacks"])
             tree.announce(arguments["_gofleet"])

@@ -61,12 +61,13 @@ def offer(gofleet, question, location, directory, hosts=0, transfer=False):
         raise _unjudged(gofleet, location, "its answer is not understood") from err
 
 
-def files(gofleet, question, location, directory, audit=False, lacks=(), to=""):
-    """Give a bundle's modules or a directory's sources as gofleet apply offers them: a release and the
-    list of what is in it, or with lacks, what would travel to a host that lacks those, in the file to.
+def files(gofleet, question, location, directory, audit=False, index="", lacks=(), to=""):
+    """Give a bundle's modules or packages or a directory's sources as gofleet apply offers them: a release and the
+    list of what is in it, or with index that one file, or with lacks, what would travel to a host that lacks
+    those, in the file to.
     """
     asked = {key: question[key] for key in ("part", "trusted_keys", "env") if key in question}
-    asked.update(location=location, directory=directory, audit=audit, lacks=list(lacks), to=to)
+    asked.update(location=location, directory=directory, audit=audit, index=index, lacks=list(lacks), to=to)
     answer = _ask(gofleet, ["offer"], asked, location)
     problem, found = answer.get("problem"), answer.get("offer")
     try:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Modules and sources for hosts: what a bundle has, or a directory, as the program gofleet lists it."""
+"""Modules, sources and packages for hosts: what a bundle has, or a directory, as the program gofleet lists it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.gofleet.golang.plugins.plugin_utils import beside, know
 from ansible_collections.gofleet.golang.plugins.plugin_utils.errors import Refused, Unjudged
 
 # The parts of a host that travel beside the archive, by the names of their variables.
-PARTS = {"modules": "modules", "gopath": "sources"}
+PARTS = {"modules": "modules", "gopath": "sources", "packages": "packages"}
 
 
 class FileTree:
@@ -40,6 +40,11 @@ class FileTree:
         """Tell the agent what travels. It has the list already."""
         control["files"][self.part]["transfer"] = dict(self.sent, whole=whole)
         control["part"] = self.part
+
+    def index(self, name):
+        """Give one small file of the tree, packed. The list names its sum."""
+        with known.Cache(self.place) as cache:
+            return _ask(cache, "index " + name, self.question, self.place, self.directory, audit=True, index=name)["manifest"]
 
     def prepare(self, lacks):
         """Have gofleet make what travels to a host that lacks these files. Hosts that lack the same get the same."""
@@ -86,7 +91,9 @@ def find(question, directory, prefix, audit):
     directory is what a relative path is relative to; prefix stands before the
     names of options. For an audit the signed list is enough.
     """
-    place = os.path.abspath(os.path.join(directory, os.path.expanduser(question["from"])))
+    place = question["from"]
+    if "://" not in place:
+        place = os.path.abspath(os.path.join(directory, os.path.expanduser(place)))
     gofleet = beside.program()
     if gofleet is None:
         raise Unjudged(
@@ -94,15 +101,30 @@ def find(question, directory, prefix, audit):
             "%s%s is for the program gofleet to read, and it is not on this machine's PATH" % (prefix, question["part"]),
             "%s, or drop %s%s" % (beside.WAY, prefix, question["part"]),
         )
+    part = question["part"]
     with known.Cache(place) as cache:
-        key = known.circumstances(gofleet, question, directory, place)
-        if question["part"] == "gopath":
-            key.append(known.tree_stamp(place))
-        found = cache.kept(question["part"], key)
-        if found is None and audit:
-            found = cache.kept("list", key)
+        found = cache.kept(part, _key(question, place, directory)) if audit else None
         if found is None:
-            found = beside.files(gofleet, question, place, directory, audit)
-            cache.keep("list" if audit else question["part"], key, found)
-            cache.save()
+            found = _ask(cache, "list of " + part if audit else part, question, place, directory, audit=audit)
     return FileTree(question, place, directory, found)
+
+
+def _key(question, place, directory):
+    """Tell everything that what gofleet says of a tree depends on."""
+    key = known.circumstances(beside.program(), question, directory, place)
+    if question["part"] == "gopath":
+        key.append(known.tree_stamp(place))
+    if question["part"] == "packages":  # in a directory of archives they lie in a bundle of their own
+        key.append(known.place_stamp(os.path.join(place, "packages")))
+    return key
+
+
+def _ask(cache, what, question, place, directory, **more):
+    """Give what gofleet says, or has said before."""
+    key = _key(question, place, directory)
+    found = cache.kept(what, key)
+    if found is None:
+        found = beside.files(beside.program(), question, place, directory, **more)
+        cache.keep(what, key, found)
+        cache.save()
+    return found

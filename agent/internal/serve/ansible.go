@@ -68,6 +68,7 @@ type question struct {
 	Archive *archiveQuestion `json:"archive,omitempty"` // which archive there is, and why it is believed
 	Files   []filesQuestion  `json:"files,omitempty"`   // which file trees there are
 	Compare wire.Part        `json:"compare,omitempty"` // the list of what one of them has
+	Index   *indexQuestion   `json:"index,omitempty"`   // one small file of it
 	Lacks   *lacksQuestion   `json:"lacks,omitempty"`   // what of it should travel
 	Need    *needQuestion    `json:"need,omitempty"`    // bytes
 	Prove   string           `json:"prove,omitempty"`   // beside a result: it holds once a fresh login has confirmed this token
@@ -76,7 +77,7 @@ type question struct {
 // open tells whether the host's run ended for want of an answer. In check mode
 // an archive is only to be judged.
 func (q *question) open(check bool) bool {
-	return q.Need != nil || q.Compare != "" || q.Lacks != nil || q.Archive != nil && !check
+	return q.Need != nil || q.Compare != "" || q.Index != nil || q.Lacks != nil || q.Archive != nil && !check
 }
 
 type needQuestion struct {
@@ -116,7 +117,7 @@ func ansible(ctx context.Context, o AnsibleOptions) *moduleResult {
 	if result := ord.login(ctx); result != nil {
 		return result
 	}
-	if files := ord.files(); len(files) > 0 && ord.action == wire.Apply && ord.control.Files == nil {
+	if files := ord.files(); len(files) > 0 && ord.action == wire.Apply && ord.control.Files == nil && !ord.module {
 		return &moduleResult{Question: &question{Files: files}}
 	}
 	ord.control.choose(platform)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -197,7 +198,8 @@ func (o *order) readSpec(vars map[string]any) (warnings []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if files := o.files(); o.module && o.action == wire.Apply && len(files) > 0 {
+	files := slices.DeleteFunc(o.files(), func(q filesQuestion) bool { return q.Part == wire.PartPackages }) // which may be there
+	if o.module && o.action == wire.Apply && len(files) > 0 {
 		return nil, &wire.Error{Kind: wire.KindArchiveMissing,
 			Message: fmt.Sprintf("%s%s lies on the controller, and nobody is there to bring it", prefix, files[0].Part),
 			Hint:    "use gofleet.golang.toolchain, whose action plugin brings it, or gofleet apply"}

@@ -11,28 +11,56 @@ import (
 // nil it has offered none yet.
 type ansibleFiles map[wire.Part]*ansibleTree
 
-// ansibleTree is a file tree that is offered: modules, or sources.
+// ansibleTree is a file tree that is offered: modules, sources, or packages.
 type ansibleTree struct {
 	Release  wire.Release   `json:"release"`
 	Manifest []byte         `json:"manifest,omitempty"` // packed, once it was asked for
+	Index    *ansibleIndex  `json:"index,omitempty"`    // likewise
 	Lacks    [][2]int       `json:"lacks,omitempty"`    // what Transfer was made for
 	Transfer *wire.Transfer `json:"transfer,omitempty"`
+
+	// Packages need not be there, unless a host lacks some.
+	None string `json:"none,omitempty"` // why there are none, and nothing of the above
+	Hint string `json:"hint,omitempty"` // the way out of that
+}
+
+// ansibleIndex is one small file of a tree.
+type ansibleIndex struct {
+	Name    string `json:"name"`
+	Content []byte `json:"content,omitempty"` // packed
 }
 
 // offer is what the job is offered of a part, or nil.
 func (f ansibleFiles) offer(p wire.Part) *wire.Release {
-	if t := f[p]; t != nil {
+	if t := f[p]; t != nil && t.None == "" {
 		return &t.Release
 	}
 	return nil
 }
 
+// offerPackages tells the job which packages there are, or why there are none.
+func (r *ansibleRun) offerPackages(j *job) {
+	j.task.Packages = r.control.Files.offer(wire.PartPackages)
+	if t := r.control.Files[wire.PartPackages]; t != nil {
+		j.task.NoPackages, j.packaging.hint = t.None, t.Hint
+	} else if r.module {
+		j.task.NoPackages = "they lie on the controller, and nobody is there to bring them"
+		j.packaging.hint = "use gofleet.golang.toolchain, whose action plugin brings them, or gofleet apply"
+	}
+}
+
 // filesQuestion has all that finding and judging a file tree needs.
 type filesQuestion struct {
 	Part wire.Part         `json:"part"`
-	From string            `json:"from"`                   // the bundle, or the directory of sources
+	From string            `json:"from"`                   // the bundle, the directory of sources, or gofleet_archives
 	Keys []string          `json:"trusted_keys,omitempty"` // whose bundles are taken
 	Env  map[string]string `json:"env,omitempty"`          // that says which modules nobody can prove
+}
+
+// indexQuestion asks for one small file of a part.
+type indexQuestion struct {
+	Part wire.Part `json:"part"`
+	Name string    `json:"name"`
 }
 
 // lacksQuestion asks for files of a part's list.
@@ -62,6 +90,9 @@ func filesFor(s *spec.Spec) (all []filesQuestion) {
 	if s.Gopath != nil {
 		all = append(all, filesQuestion{Part: wire.PartGopath, From: s.Gopath.Sources})
 	}
+	if len(s.Packages) > 0 {
+		all = append(all, filesQuestion{Part: wire.PartPackages, From: s.Archives, Keys: s.TrustedKeys})
+	}
 	return all
 }
 
@@ -73,6 +104,17 @@ func (r *ansibleRun) list(p wire.Part) error {
 		return errAsked
 	}
 	r.session.trees <- t.Manifest
+	return nil
+}
+
+// index answers the job that wants one small file of a part, or asks for it.
+func (r *ansibleRun) index(p wire.Part, name string) error {
+	t := r.control.Files[p]
+	if t == nil || t.Index == nil || t.Index.Name != name {
+		r.question.Index = &indexQuestion{Part: p, Name: name}
+		return errAsked
+	}
+	r.session.trees <- t.Index.Content
 	return nil
 }
 

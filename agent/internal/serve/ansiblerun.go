@@ -43,6 +43,7 @@ func (r *ansibleRun) do(ctx context.Context) *wire.Report {
 		session: r.session, task: task, platform: r.platform, asks: r.action == wire.Apply,
 		options: Options{LoginUID: uid, Version: r.options.Version, Fault: r.options.Fault},
 	}
+	r.offerPackages(j)
 	report := j.run(ctx)
 	if r.action == wire.Apply && task.Release == nil && r.wants(j, report) {
 		r.question.Archive = archiveFor(r.spec, r.platform)
@@ -76,6 +77,8 @@ func (r *ansibleRun) Write(v any) error {
 		return nil
 	case e.Compare:
 		return r.list(e.Part)
+	case e.Index != "":
+		return r.index(e.Part, e.Index)
 	case e.Prove != "" && !r.module:
 		r.question.Prove = e.Prove
 		return errLater

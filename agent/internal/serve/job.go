@@ -184,7 +184,7 @@ func (j *job) locked(ctx context.Context, do func(context.Context) error) (err e
 	if err := j.store.Sweep(j.task.Release != nil || j.task.Modules != nil || j.task.Gopath != nil || j.task.Packages != nil || j.asks, j.record); err != nil {
 		return err
 	}
-	if err := errors.Join(environ.Sweep(j.store.Root), account.Sweep(), baseline.Sweep(), j.store.SweepFiles(ctx, wire.PartPackages)); err != nil {
+	if err := errors.Join(environ.Sweep(j.store.Root), account.Sweep(), baseline.Sweep()); err != nil {
 		return err
 	}
 	if err := j.saveRecord(); err != nil {
@@ -198,7 +198,7 @@ func (j *job) locked(ctx context.Context, do func(context.Context) error) (err e
 		err = j.saveRecord()
 	}
 	j.options.fault("done")
-	defer func() { err = errors.Join(err, j.dropPackages()) }() // taking back may need them
+	defer func() { err = errors.Join(err, j.dropPackages(err)) }() // taking back may need them
 	if err != nil {
 		j.takeBack()
 	} else if j.task.Action == wire.Apply {

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -27,13 +28,13 @@ const rpmDir = "rpm"
 // packaging is what a job does about the host's packages. The files that are
 // needed are brought before anything changes.
 type packaging struct {
-	host  *packages.Host
-	plan  *packages.Plan // nil: nothing lacks, or there is no bundle at hand
-	tree  tree.Manifest
-	from  string // directory of the host's distribution in the bundle
-	dir   string // where its files lie on the host
-	aside string // the directory to be removed in the end
-	cut   bool   // an earlier run of gofleet was cut while it installed
+	host *packages.Host
+	plan *packages.Plan // nil: nothing lacks, or there is no bundle at hand
+	tree tree.Manifest
+	from string // directory of the host's distribution in the bundle
+	dir  string // where its files lie on the host
+	cut  bool   // an earlier run of gofleet was cut while it installed
+	hint string // the way out of there being no bundle, if it is another one than usual
 }
 
 // lookForPackages finds out whether packages lack. Checks that they may change
@@ -105,7 +106,7 @@ func (j *job) packagesWithoutBundle() ([]change.Step, error) {
 		return []change.Step{{Name: p.host.Title()}}, nil
 	}
 	return nil, wire.NewError(wire.KindBaseline, fmt.Errorf("gofleet_packages: this host lacks %s: %s", strings.Join(p.host.Names(), ", "), why),
-		"have gofleet_archives name a bundle with packages: gofleet bundle create --packages FILE --distribution NAME")
+		cmp.Or(p.hint, "have gofleet_archives name a bundle with packages: gofleet bundle create --packages FILE --distribution NAME"))
 }
 
 // resolvePackages has the host's package system say what it would do.
@@ -202,18 +203,25 @@ func (j *job) receivePackages(ctx context.Context) error {
 	for _, name := range p.plan.Files {
 		wanted[path.Join(p.from, name)] = true
 	}
-	staged, err := j.bring(ctx, incoming{release: j.task.Packages, part: wire.PartPackages,
-		gather: func(ctx context.Context) (*toolchain.Gathered, error) {
-			return j.store.Pick(ctx, p.tree, func(path string) bool { return wanted[path] })
-		}})
+	isWanted := func(path string) bool { return wanted[path] }
+	aside, err := j.store.Aside(ctx, wire.PartPackages, p.tree, isWanted)
 	if err != nil {
 		return err
 	}
-	if p.aside, err = j.store.SetAside(wire.PartPackages, staged); err != nil {
-		return err
+	if aside == "" {
+		staged, err := j.bring(ctx, incoming{release: j.task.Packages, part: wire.PartPackages,
+			gather: func(ctx context.Context) (*toolchain.Gathered, error) {
+				return j.store.Pick(ctx, p.tree, isWanted)
+			}})
+		if err != nil {
+			return err
+		}
+		if aside, err = j.store.SetAside(wire.PartPackages, staged); err != nil {
+			return err
+		}
 	}
 	j.options.fault("packages staged")
-	p.dir = filepath.Join(p.aside, filepath.FromSlash(p.from))
+	p.dir = filepath.Join(aside, filepath.FromSlash(p.from))
 	return p.plan.Check(ctx, p.dir)
 }
 
@@ -280,10 +288,11 @@ func (j *job) judgePackages(ctx context.Context) error {
 	return nil
 }
 
-// dropPackages removes the files that were brought.
-func (j *job) dropPackages() error {
-	if j.packaging.aside == "" {
+// dropPackages removes the files that were brought, by this run or by one that
+// was cut. A job that waits for an answer is to find them again.
+func (j *job) dropPackages(err error) error {
+	if errors.Is(err, errAsked) {
 		return nil
 	}
-	return os.RemoveAll(j.packaging.aside)
+	return j.store.SweepFiles(context.Background(), wire.PartPackages)
 }

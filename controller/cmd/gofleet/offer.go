@@ -45,7 +45,7 @@ type offer struct {
 	Release  wire.Release   `json:"release"`
 	Transfer *wire.Transfer `json:"transfer,omitempty"` // with the tree manifest
 	File     string         `json:"file,omitempty"`     // that has what travels
-	Manifest []byte         `json:"manifest,omitempty"` // of a file tree: the list of what is in it, packed
+	Manifest []byte         `json:"manifest,omitempty"` // of a file tree: the list of what is in it, or the one file that was asked for, packed
 }
 
 type noOffer struct {
@@ -59,12 +59,12 @@ func (a *app) offerCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    "offer",
 		Hidden: true, // for programs
-		Short:  "tell the Ansible collection which archive, modules or sources to send",
+		Short:  "tell the Ansible collection which archive, modules, sources or packages to send",
 		Long: `offer reads one question as JSON from standard input and answers as JSON: which
 archive of a version there is for a platform in a directory or bundle, why it is
 believed, as apply believes it, and which file has what travels to hosts, as apply
-makes it; or likewise a bundle's modules, or a directory of sources. The Ansible
-collection asks it.`,
+makes it; or likewise a bundle's modules or packages, or a directory of sources.
+The Ansible collection asks it.`,
 		Example: `  gofleet offer <<end
   {"version": "1.26.8", "platform": "linux/amd64", "location": "site.bundle"}
   end`,

@@ -336,13 +336,14 @@ func (w *world) goVersion(host string) string {
 }
 
 // gofleet runs gofleet on the same inventory.
-func (w *world) gofleet(command string, vars map[string]any) string {
+func (w *world) gofleet(command string, vars map[string]any, args ...string) string {
 	w.Helper()
 	b, err := json.Marshal(vars)
 	if err != nil {
 		w.Fatal(err)
 	}
-	cmd := exec.CommandContext(w.Context(), built.gofleet, command, "-b", "-i", w.lab.InventoryFile(), "-e", string(b), "-o", "json")
+	args = append([]string{command, "-b", "-i", w.lab.InventoryFile(), "-e", string(b), "-o", "json"}, args...)
+	cmd := exec.CommandContext(w.Context(), built.gofleet, args...)
 	cmd.Env = w.env
 	out, err := cmd.Output()
 	if err != nil {
