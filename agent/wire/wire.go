@@ -10,7 +10,7 @@ import (
 )
 
 // Protocol is the number that Hello carries. It changes with any message.
-const Protocol = 5
+const Protocol = 6
 
 // Hello is the first thing an agent says, on a line of its own behind the
 // random marker that it was started with.
@@ -38,7 +38,7 @@ const (
 	Serve    Action = "seed"    // keep transfers for the time of the connection, and hand them to other hosts
 )
 
-// Task is the one order of a connection.
+// Task is an order: the one of a connection, unless it says Stay.
 type Task struct {
 	Run        string    `json:"run"`        // the run's id
 	Host       string    `json:"host"`       // the inventory's name
@@ -54,6 +54,7 @@ type Task struct {
 	Spec       spec.Spec `json:"spec"`
 	Release    *Release  `json:"release,omitempty"` // nil: the controller has no archive for this platform
 	Missing    string    `json:"missing,omitempty"` // why Release is nil, for the error if it is needed
+	Stay       bool      `json:"stay,omitempty"`    // another Task may come behind the report
 	Seed       *Seed     `json:"seed,omitempty"`    // of Serve
 	Token      string    `json:"token,omitempty"`   // of Confirm: from Event.Prove
 	Compare    bool      `json:"compare,omitempty"` // what Release holds may be asked for, and then a part of it
@@ -154,7 +155,8 @@ type Command struct {
 	Data     *int64    `json:"data,omitempty"`     // this many raw bytes follow, at most MaxData, to be appended to the upload
 	Proof    *Proof    `json:"proof,omitempty"`    // the answer to Event.Prove
 	Ping     bool      `json:"ping,omitempty"`
-	Stop     bool      `json:"stop,omitempty"` // abandon, unless a switch has begun
+	Ready    bool      `json:"ready,omitempty"` // to an agent that stayed: is it still there? It answers with Event.Ready
+	Stop     bool      `json:"stop,omitempty"`  // abandon, unless a switch has begun
 }
 
 // Proof is how the fresh login went that Event.Prove asked for.
@@ -180,7 +182,8 @@ type Event struct {
 	Fetched  int64    `json:"fetched,omitempty"`  // the upload is contiguous up to here, and this part came from the seed
 	Serving  *Serving `json:"serving,omitempty"`  // of a seed: it listens; each Need after that asks for the Transfer that was sent
 	Received int64    `json:"received,omitempty"` // bytes of the transfer that are hashed and extracted
-	Report   *Report  `json:"report,omitempty"`   // last
+	Ready    bool     `json:"ready,omitempty"`    // the answer to Command.Ready
+	Report   *Report  `json:"report,omitempty"`   // the task's last
 }
 
 // Need asks for the bytes of the Transfer from Offset on. Path is an

@@ -212,10 +212,11 @@ func (j *job) planAccount(ctx context.Context) ([]change.Step, error) {
 }
 
 // judgeSSHD adds what sshd says of the accounts' keys to the report, behind the
-// phase that makes accounts: in every audit, and otherwise only where something
-// of an account changes. A host that is as it should be starts no sshd.
+// phase that makes accounts: in every audit but a gate's, of which nobody sees
+// it, and otherwise only where something of an account changes. A host that is
+// as it should be starts no sshd.
 func (j *job) judgeSSHD(ctx context.Context, p phase) {
-	if p.name == accountPhase && (j.task.Action == wire.Audit || len(p.steps) > 0) {
+	if p.name == accountPhase && (j.task.Action == wire.Audit && !j.task.Verify || len(p.steps) > 0) {
 		j.report.Checks = append(j.report.Checks, account.JudgeSSHD(ctx, &j.task.Spec)...)
 	}
 }

@@ -71,8 +71,9 @@ type session struct {
 	sink sink // where Have and Data go; nil drops them
 }
 
-// Serve says Hello and runs the one task of a connection. Errors of the task
-// are in its Report; the error returned is about the connection.
+// Serve says Hello and runs the task of a connection, and after one that says
+// Stay the next. Errors of a task are in its Report; the error returned is about
+// the connection. One that ends while no task is at work ended well.
 func Serve(ctx context.Context, o Options) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -94,28 +95,35 @@ func Serve(ctx context.Context, o Options) error {
 	}
 	go s.listen(cancel)
 
-	var task wire.Task
-	select {
-	case task = <-s.tasks:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	for served := false; ; served = true {
+		var task wire.Task
+		select {
+		case task = <-s.tasks:
+		case <-ctx.Done():
+			if served {
+				return nil
+			}
+			return context.Cause(ctx)
+		}
+		o.fault("task")
+		var report *wire.Report
+		switch task.Action {
+		case wire.Serve:
+			return s.seed(ctx, task)
+		case wire.Confirm:
+			report = confirm(ctx, task.Token)
+		default:
+			report = (&job{session: s, task: task, options: o, platform: platform}).run(ctx)
+		}
+		o.fault("report")
+		if err := s.out.Write(wire.Event{Report: report}); err != nil {
+			return fmt.Errorf("send the report: %w", err)
+		}
+		o.fault("reported")
+		if !task.Stay {
+			return nil
+		}
 	}
-	o.fault("task")
-	var report *wire.Report
-	switch task.Action {
-	case wire.Serve:
-		return s.seed(ctx, task)
-	case wire.Confirm:
-		report = confirm(ctx, task.Token)
-	default:
-		report = (&job{session: s, task: task, options: o, platform: platform}).run(ctx)
-	}
-	o.fault("report")
-	if err := s.out.Write(wire.Event{Report: report}); err != nil {
-		return fmt.Errorf("send the report: %w", err)
-	}
-	o.fault("reported")
-	return nil
 }
 
 // listen reads commands until the connection ends or is silent for too long.
@@ -144,6 +152,7 @@ func (s *session) listen(cancel context.CancelCauseFunc) {
 func (s *session) command(c wire.Command, cancel context.CancelCauseFunc) error {
 	switch {
 	case c.Task != nil:
+		s.forget()
 		select {
 		case s.tasks <- *c.Task:
 			return nil
@@ -177,10 +186,25 @@ func (s *session) command(c wire.Command, cancel context.CancelCauseFunc) error 
 		}
 	case c.Data != nil:
 		return s.data(*c.Data)
+	case c.Ready:
+		return s.out.Write(wire.Event{Ready: true})
 	case c.Stop:
 		cancel(errGone)
 	}
 	return nil
+}
+
+// forget drops answers that the task before did not wait for.
+func (s *session) forget() {
+	for {
+		select {
+		case <-s.trees:
+		case <-s.sends:
+		case <-s.proof:
+		default:
+			return
+		}
+	}
 }
 
 // data takes raw bytes off the connection, into the sink if there is one.

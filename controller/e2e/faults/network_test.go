@@ -17,7 +17,8 @@ import (
 // TestKeysChangeMidway withdraws the user's key from one host and gives another
 // new host keys while a third is upgraded: both are refused, the budget counts
 // them, no new key is recorded, and the run goes on once the keys are as they
-// were.
+// were. The pause ends the connections of the audit beforehand, which were made
+// with the old keys.
 func TestKeysChangeMidway(t *testing.T) {
 	needHosts(t)
 	t.Parallel()
@@ -29,7 +30,7 @@ func TestKeysChangeMidway(t *testing.T) {
 	known, err := os.ReadFile(w.Lab.KnownHostsFile())
 	check(t, err)
 	check(t, first.Arm(map[string]string{"hold": "receive.opened"}))
-	run, err := w.Start(t.Context(), rig.Want(b), "apply", "--serial", "1", "--max-unreachable", "0")
+	run, err := w.Start(t.Context(), rig.Want(b), "apply", "--serial", "1", "--max-unreachable", "0", "--pause", "1")
 	check(t, err)
 	check(t, first.Held(t.Context(), run))
 	check(t, user.WithdrawKeys())

@@ -28,13 +28,12 @@ const ZstdFrom = 8
 // conversation is the talk with one host's agent, from dialling to its report.
 type conversation struct {
 	*run
+	index   int // of the host in the run
 	job     job
 	host    *Host
 	version string
 	mark    journal.Mark // that the host is begun
-	conn    Conn
-	agent   *Agent
-	out     *wire.Writer
+	line
 	tasked  bool      // the agent may have its task
 	entered sync.Once // its place in entry was given back
 	seconds map[string]float64
@@ -44,15 +43,17 @@ type conversation struct {
 	last    atomic.Pointer[string]
 	proved  chan wire.Proof
 	proving bool // a fresh login was asked for; there is one at most
+	stays   bool // the connection is as it was when the agent reported
 }
 
 // hold runs the phases in order and returns the agent's report.
 func (c *conversation) hold(ctx context.Context) (*wire.Report, error) {
-	if err := c.connect(ctx); err != nil {
-		return nil, err
-	}
-	defer c.conn.Close()
-	if err := c.start(ctx); err != nil {
+	defer func() {
+		if c.conn != nil && !c.stays {
+			c.conn.Close()
+		}
+	}()
+	if err := c.reach(ctx); err != nil {
 		return nil, err
 	}
 	// Nothing is changed that the journal does not know to be begun.
@@ -64,10 +65,29 @@ func (c *conversation) hold(ctx context.Context) (*wire.Report, error) {
 		return nil, c.lost(err)
 	}
 	report, err := c.converse(ctx)
+	if c.stays = c.stays && err == nil && report.Error == nil; c.stays {
+		c.idle.put(c.index, c.line)
+	}
 	if err != nil {
 		return nil, c.lost(err)
 	}
 	return report, nil
+}
+
+// reach has the agent of an earlier pass, or connects and starts one.
+func (c *conversation) reach(ctx context.Context) error {
+	if l := c.idle.take(c.index); l != nil {
+		c.phase("connect")
+		if l.answers(ctx) {
+			c.line = *l
+			return nil
+		}
+		l.conn.Close()
+	}
+	if err := c.connect(ctx); err != nil {
+		return err
+	}
+	return c.start(ctx)
 }
 
 // timed notes how long a phase of the controller took.
@@ -119,7 +139,7 @@ func (c *conversation) task() *wire.Task {
 		Run: c.Run, Host: c.host.Name, Controller: c.Controller, Action: c.job.action, Check: c.job.check, Verify: c.job.verify,
 		Diff: c.Diff, Deep: c.Deep && c.job.stage == journal.StageMain,
 		Version: c.version, Gofleet: c.Gofleet, Now: c.Now().UTC(), Spec: c.job.specFor(c.host.Spec, c.Command),
-		Compare: !c.Whole,
+		Compare: !c.Whole, Stay: c.job.stays(c.host.Spec),
 	}
 	t.Modules, t.Gopath = offerFiles(c.host.Modules), offerFiles(c.host.Gopath)
 	t.Packages, t.NoPackages = offerFiles(c.host.Packages), c.host.NoPackages
@@ -157,7 +177,8 @@ func (c *conversation) converse(ctx context.Context) (*wire.Report, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	// Reading has no context: closing the agent's channel ends it.
-	defer context.AfterFunc(ctx, func() { c.conn.Close() })()
+	release := context.AfterFunc(ctx, func() { c.conn.Close() })
+	defer release()
 
 	events := make(chan wire.Event)
 	broken := make(chan error, 1)
@@ -171,6 +192,9 @@ func (c *conversation) converse(ctx context.Context) (*wire.Report, error) {
 			select {
 			case events <- e:
 			case <-ctx.Done():
+				return
+			}
+			if e.Report != nil {
 				return
 			}
 		}
@@ -201,6 +225,7 @@ func (c *conversation) converse(ctx context.Context) (*wire.Report, error) {
 		select {
 		case e := <-events:
 			if e.Report != nil {
+				c.stays = c.job.stays(c.host.Spec) && release()
 				return c.final(e.Report, failed)
 			}
 			if err := c.event(ctx, e, up); err != nil {

@@ -45,10 +45,21 @@ func (c *fakeConn) StartAgent(context.Context, *spec.Spec) (*Agent, error) {
 	go func() {
 		defer fromAgent.Close()
 		defer toAgent.Close()
-		var task wire.Command
-		if c.agent.in.Read(&task) == nil && task.Task != nil {
+		for {
+			var task wire.Command
+			if c.agent.in.Read(&task) != nil {
+				return
+			}
+			if task.Ready {
+				c.agent.out.Write(wire.Event{Ready: true})
+			}
+			if task.Task == nil {
+				continue
+			}
 			c.agent.task = *task.Task
-			c.do(c.agent)
+			if c.do(c.agent); !c.agent.task.Stay {
+				return
+			}
 		}
 	}()
 	go func() { // a closed connection ends both directions

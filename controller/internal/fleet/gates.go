@@ -25,7 +25,7 @@ func (r *run) lookAhead(ctx context.Context) bool {
 	var mu sync.Mutex
 	bad := map[int]Result{}
 	j := r.job(journal.StageAudit)
-	j.check, j.changes = true, false
+	j.check, j.changes, j.stay = true, false, r.keeps(len(r.all))
 	r.pass(ctx, r.halt, indices(len(r.all)), j, func(_ context.Context, i int, res Result) {
 		r.Observer.Phase(res.Host, "")
 		r.record(journal.StageAudit, &res)
@@ -36,6 +36,7 @@ func (r *run) lookAhead(ctx context.Context) bool {
 			mu.Unlock()
 		}
 	})
+	r.audited = r.Now()
 	if r.interrupted(ctx) {
 		return false
 	}
@@ -70,6 +71,7 @@ func (r *run) pause(ctx context.Context, i int) bool {
 	if r.Rollout.Pause == nil {
 		return true
 	}
+	r.idle.close() // nobody knows for how long
 	before := Batch{Run: r.Run, Number: r.Rollout.First + i, Of: r.Rollout.First + len(r.Rollout.Batches)}
 	stage := Stage{Name: StagePause, Batch: before.Number, Of: before.Of}
 	r.Observer.Stage(stage)

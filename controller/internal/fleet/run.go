@@ -31,6 +31,7 @@ func Run(ctx context.Context, hosts []*Host, o Options) *Outcome {
 	if r.lookAhead(ctx) {
 		r.batches(ctx)
 	}
+	r.idle.close()
 	stopFollowing()
 	closeSites()
 	r.skipRest()
@@ -46,8 +47,10 @@ type run struct {
 	results  []Result
 	ended    []bool // there is a result
 	begun    time.Time
+	audited  time.Time // when the audit beforehand had ended
 	uploads  *limiter
 	entry    *entry
+	idle     lines // that a later pass goes on with
 	settled  *Settled
 	sites    map[*Seed]*site
 	seeds    []SeedResult
@@ -134,13 +137,18 @@ func (r *run) oneBatch(ctx context.Context, i, first, size int) {
 	r.mu.Lock()
 	r.batch = b.Number
 	r.mu.Unlock()
+	if begun.Sub(r.audited) > keptFor {
+		r.idle.close()
+	}
 	r.Journal.Say(journal.Event{Kind: journal.KindBatch, Batch: b.Number, Hosts: size})
 	r.Observer.Stage(Stage{Name: journal.StageMain, Batch: b.Number, Of: b.Of, Hosts: size})
 	list := make([]int, size)
 	for n := range list {
 		list[n] = first + n
 	}
-	r.pass(ctx, r.halt, list, r.job(journal.StageMain), r.main)
+	j := r.job(journal.StageMain)
+	j.stay = r.Rollout.Verify && !r.Check && r.keeps(size)
+	r.pass(ctx, r.halt, list, j, r.main)
 	if err := r.Journal.Sync(ctx); err != nil {
 		r.stop(fmt.Sprintf("what was done could not be written down: %v", err))
 	}
@@ -192,6 +200,7 @@ type job struct {
 	check   bool
 	verify  bool
 	changes bool // hosts may be changed
+	stay    bool // the next pass goes on with the same connections and agents
 	version func(i int) string
 }
 
@@ -314,7 +323,7 @@ func (r *run) host(ctx context.Context, i int, j job) Result {
 		defer cancel()
 	}
 	res := Result{Host: h.Name}
-	c := &conversation{run: r, host: h, job: j, version: j.version(i), seconds: map[string]float64{}, proved: make(chan wire.Proof, 1)}
+	c := &conversation{run: r, index: i, host: h, job: j, version: j.version(i), seconds: map[string]float64{}, proved: make(chan wire.Proof, 1)}
 	if j.uploads() {
 		defer c.entered.Do(func() { r.entry.leave(false) })
 	}
