@@ -20,7 +20,7 @@ const MaxWindow = 16 << 20
 // a *wire.Error of kind archive_corrupt; other errors of r are returned as
 // they are.
 func Decompress(r io.Reader, encoding string) (io.ReadCloser, error) {
-	src := &source{r: r}
+	src := newSource(r)
 	switch encoding {
 	case wire.Gzip:
 		return &decoder{src: src, r: gunzip.NewReader(src), encoding: encoding, close: func() {}}, nil

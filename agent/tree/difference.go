@@ -57,16 +57,13 @@ func (m Manifest) Select(ranges [][2]int) ([]int, error) {
 // ends. A stream that is shorter or longer is a *wire.Error of kind
 // archive_corrupt; errors of r and visit are returned as they are.
 func ReadDifference(r io.Reader, m Manifest, files []int, visit func(e Entry, content io.Reader) error) error {
-	src := &source{r: r}
-	rest := &io.LimitedReader{R: src}
+	src := newSource(r)
+	rest := &content{src: src}
 	for _, i := range files {
-		rest.N = m[i].Size
-		err := visit(m[i], rest)
+		rest.left = m[i].Size
+		err := visit(m[i], rest.reader())
 		if err == nil {
-			_, err = io.Copy(io.Discard, rest)
-		}
-		if err == nil && rest.N > 0 {
-			err = io.ErrUnexpectedEOF
+			err = rest.skip()
 		}
 		if err != nil {
 			return src.explain(err)

@@ -1,13 +1,13 @@
 package tree
 
 import (
-	"archive/tar"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"io/fs"
+	"strconv"
 	"strings"
 
 	"github.com/gofleet/gofleet/agent/wire"
@@ -45,16 +45,16 @@ const maxTrailer = 1 << 20
 // archive_corrupt. Errors of r that are not about the archive are returned as
 // they are.
 func Read(r io.Reader, limits Limits, visit func(e Entry, content io.Reader) error) (Manifest, error) {
-	src := &source{r: r}
+	src := newSource(r)
 	t := &reader{
-		tar:    tar.NewReader(src),
+		tar:    tarReader{content: content{src: src}},
 		limits: limits,
 		visit:  visit,
 		seen:   make(map[string]kind, limits.Files/2+limits.Dirs/2),
 		m:      make(Manifest, 0, min(limits.Files+limits.Dirs, 20_000)),
 		hash:   hashReader{h: sha256.New()},
 	}
-	if err := t.readAll(src); err != nil {
+	if err := t.readAll(); err != nil {
 		return nil, err
 	}
 	if len(t.m) == 0 {
@@ -70,15 +70,15 @@ func Read(r io.Reader, limits Limits, visit func(e Entry, content io.Reader) err
 // the time. It gives nothing that the manifest does not say.
 func ReadKnown(r io.Reader, known Manifest, visit func(e Entry, content io.Reader) error) error {
 	files, dirs, size := known.Count()
-	src := &source{r: r}
+	src := newSource(r)
 	t := &reader{
-		tar:    tar.NewReader(src),
+		tar:    tarReader{content: content{src: src}},
 		limits: Limits{Files: files, Dirs: dirs, Bytes: size},
 		visit:  visit,
 		seen:   make(map[string]kind, len(known)),
 		known:  known,
 	}
-	if err := t.readAll(src); err != nil {
+	if err := t.readAll(); err != nil {
 		return err
 	}
 	// Nothing came twice and nothing that is not in the manifest, so equal
@@ -99,7 +99,7 @@ const (
 )
 
 type reader struct {
-	tar    *tar.Reader
+	tar    tarReader
 	limits Limits
 	visit  func(Entry, io.Reader) error
 	seen   map[string]kind
@@ -114,14 +114,15 @@ type reader struct {
 }
 
 // readAll reads every entry and what is behind the last.
-func (t *reader) readAll(src *source) error {
+func (t *reader) readAll() error {
+	src := t.tar.src
 	for {
-		hdr, err := t.tar.Next()
-		if errors.Is(err, io.EOF) && !src.ended {
+		h, err := t.tar.next()
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err == nil {
-			err = t.entry(hdr)
+			err = t.entry(&h)
 		}
 		if err != nil {
 			return src.explain(err)
@@ -133,71 +134,69 @@ func (t *reader) readAll(src *source) error {
 	return nil
 }
 
-func (t *reader) entry(hdr *tar.Header) error {
-	path, isDir, err := check(hdr)
+func (t *reader) entry(h *header) error {
+	path, isDir, err := check(h)
 	if err != nil {
 		return err
 	}
 	if path == "" {
 		if t.root {
-			return unsafe(hdr.Name, "is there twice")
+			return unsafe(h.name, "is there twice")
 		}
 		t.root = true
 		return nil
 	}
-	if err := t.parents(hdr.Name, parent(path)); err != nil {
+	if err := t.parents(h.name, parent(path)); err != nil {
 		return err
 	}
 	if isDir {
-		return t.dir(hdr.Name, path, listed)
+		return t.dir(h.name, path, listed)
 	}
-	return t.file(hdr, path)
+	return t.file(h, path)
 }
 
 // check refuses a header that no Go archive has. path is "" for go/ itself.
-func check(hdr *tar.Header) (path string, isDir bool, err error) {
-	name := hdr.Name
-	switch hdr.Typeflag {
-	case tar.TypeReg:
-	case tar.TypeDir:
+func check(h *header) (path string, isDir bool, err error) {
+	name := h.name
+	if h.sparse {
+		return "", false, unsafe(name, "is a sparse file")
+	}
+	switch h.kind {
+	case tarRegular:
+	case tarDir:
 		isDir = true
-	case tar.TypeSymlink, tar.TypeLink:
+	case tarSymlink, tarLink:
 		return "", false, unsafe(name, "is a link")
 	default:
 		return "", false, unsafe(name, "is neither a regular file nor a directory")
-	}
-	for key := range hdr.PAXRecords {
-		if strings.HasPrefix(key, "GNU.sparse.") {
-			return "", false, unsafe(name, "is a sparse file")
-		}
 	}
 	if isDir {
 		name = strings.TrimSuffix(name, "/")
 	}
 	if name == "go" && isDir {
-		return "", true, checkMode(hdr, isDir)
+		return "", true, checkMode(h, isDir)
 	}
 	path, ok := strings.CutPrefix(name, "go/")
 	if !ok {
 		if name != "" && name[0] == '/' {
-			return "", false, unsafe(hdr.Name, "is absolute")
+			return "", false, unsafe(h.name, "is absolute")
 		}
-		return "", false, unsafe(hdr.Name, "does not lie under go/")
+		return "", false, unsafe(h.name, "does not lie under go/")
 	}
 	if why := badPath(path); why != "" {
-		return "", false, unsafe(hdr.Name, why)
+		return "", false, unsafe(h.name, why)
 	}
-	return path, isDir, checkMode(hdr, isDir)
+	return path, isDir, checkMode(h, isDir)
 }
 
-func checkMode(hdr *tar.Header, isDir bool) error {
+func checkMode(h *header, isDir bool) error {
 	switch {
-	case hdr.Mode == 0o755, hdr.Mode == 0o644 && !isDir:
+	case h.mode == 0o755, h.mode == 0o644 && !isDir:
 		return nil
-	case hdr.Mode&0o7000 != 0:
-		return unsafe(hdr.Name, fmt.Sprintf("has mode %04o, with setuid, setgid or sticky bits", hdr.Mode))
+	case h.mode&0o7000 != 0:
+		return unsafe(h.name, fmt.Sprintf("has mode %04o, with setuid, setgid or sticky bits", h.mode))
 	}
-	return unsafe(hdr.Name, fmt.Sprintf("has mode %04o; a Go archive has 0755 and 0644 only", hdr.Mode))
+	return unsafe(h.name, fmt.Sprintf("has mode %04o; a Go archive has 0755 and 0644 only", h.mode))
 }
 
 // parents makes sure that dir and those above it are directories of the tree.
@@ -242,23 +241,23 @@ func (t *reader) dir(name, path string, as kind) error {
 	return t.visit(e, nil)
 }
 
-func (t *reader) file(hdr *tar.Header, path string) error {
+func (t *reader) file(h *header, path string) error {
 	if t.seen[path] != 0 {
-		return unsafe(hdr.Name, "is there twice")
+		return unsafe(h.name, "is there twice")
 	}
 	if t.files++; t.files > t.limits.Files {
-		return unsafe(hdr.Name, fmt.Sprintf("is one file more than the %d promised", t.limits.Files))
+		return unsafe(h.name, fmt.Sprintf("is one file more than the %d promised", t.limits.Files))
 	}
-	if hdr.Size < 0 || hdr.Size > t.limits.Bytes-t.bytes {
-		return unsafe(hdr.Name, fmt.Sprintf("brings the tree over the %d bytes promised", t.limits.Bytes))
+	if h.size > t.limits.Bytes-t.bytes {
+		return unsafe(h.name, fmt.Sprintf("brings the tree over the %d bytes promised", t.limits.Bytes))
 	}
-	t.bytes += hdr.Size
+	t.bytes += h.size
 	t.seen[path] = file
-	e := Entry{Path: path, Mode: fs.FileMode(hdr.Mode), Size: hdr.Size}
+	e := Entry{Path: path, Mode: fs.FileMode(h.mode), Size: h.size}
 	if t.known != nil {
-		return t.knownFile(hdr.Name, &e)
+		return t.knownFile(h.name, &e)
 	}
-	t.hash.start(t.tar)
+	t.hash.start(&t.tar.content)
 	if t.visit != nil {
 		if err := t.visit(e, &t.hash); err != nil {
 			return err
@@ -290,7 +289,7 @@ func (t *reader) knownFile(name string, e *Entry) error {
 	if err := t.note(name, e); err != nil || t.visit == nil {
 		return err
 	}
-	return t.visit(*e, t.tar)
+	return t.visit(*e, t.tar.reader())
 }
 
 // hashReader hashes what is read through it.
@@ -328,74 +327,19 @@ func (h *hashReader) finish(sum *[sha256.Size]byte) error {
 	}
 }
 
-// source remembers how its reader ended, so that a failed transfer is not
-// taken for a bad archive, and a tar stream without its end marker, which
-// archive/tar accepts, is not taken for a whole one.
-type source struct {
-	r     io.Reader
-	err   error // why r failed
-	ended bool  // the end of r was met
-}
-
-func (s *source) Read(p []byte) (int, error) {
-	n, err := s.r.Read(p)
-	switch {
-	case err == nil:
-	case !errors.Is(err, io.EOF):
-		s.err = err
-	case n > 0:
-		err = nil // the end is told by the next Read, as nothing
-	default:
-		s.ended = true
-	}
-	return n, err
-}
-
-// drain reads the padding behind the tar's end; whatever checks sums below
-// then has seen the last byte.
-func (s *source) drain() error {
-	buf := make([]byte, 4<<10)
-	for total := 0; ; {
-		n, err := s.Read(buf)
-		for _, c := range buf[:n] {
-			if c != 0 {
-				return unsafe("", "has data behind its end")
-			}
-		}
-		if total += n; total > maxTrailer {
-			return unsafe("", "has data behind its end")
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// explain gives err the kind that the caller of Read decides by.
-func (s *source) explain(err error) error {
-	if s.err != nil {
-		return s.err
-	}
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		return corrupt(errors.New("archive ends early"))
-	}
-	if errors.Is(err, tar.ErrHeader) {
-		return corrupt(fmt.Errorf("read archive: %w", err))
-	}
-	return err
-}
-
 func unsafe(name, why string) error {
 	if name == "" {
 		return wire.NewError(wire.KindArchiveUnsafe, fmt.Errorf("archive %s", why), unsafeHint)
 	}
+	return wire.NewError(wire.KindArchiveUnsafe, fmt.Errorf("archive entry %s %s", quote(name), why), unsafeHint)
+}
+
+// quote is a name as an error has it.
+func quote(name string) string {
 	if len(name) > 200 {
 		name = name[:200] + "…"
 	}
-	return wire.NewError(wire.KindArchiveUnsafe, fmt.Errorf("archive entry %q %s", name, why), unsafeHint)
+	return strconv.Quote(name)
 }
 
 const unsafeHint = "no official Go archive is made like this; fetch it again from its source"

@@ -71,9 +71,16 @@ func (a *ahead) run(open func() (io.ReadCloser, error)) {
 
 // Read must not be called after Close.
 func (a *ahead) Read(p []byte) (int, error) {
+	b, err := a.Next(len(p))
+	return copy(p, b), err
+}
+
+// Next gives at most n of the next bytes where they lie: they are good until
+// the next call of Next or Read. It must not be called after Close.
+func (a *ahead) Next(n int) ([]byte, error) {
 	for a.at == a.current.n {
 		if a.current.err != nil {
-			return 0, a.current.err
+			return nil, a.current.err
 		}
 		if a.current.buf != nil {
 			a.free <- a.current.buf // there is room: it came from there
@@ -81,13 +88,13 @@ func (a *ahead) Read(p []byte) (int, error) {
 		select {
 		case a.current = <-a.full:
 		case <-a.stop:
-			return 0, errors.New("read after close")
+			return nil, errors.New("read after close")
 		}
 		a.at = 0
 	}
-	n := copy(p, a.current.buf[a.at:a.current.n])
-	a.at += n
-	return n, nil
+	b := a.current.buf[a.at:min(a.at+n, a.current.n)]
+	a.at += len(b)
+	return b, nil
 }
 
 // Close ends the goroutine and waits for it: what it reads from must not block

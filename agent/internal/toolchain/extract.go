@@ -273,30 +273,33 @@ func (x *extractor) visit(e tree.Entry, content io.Reader) error {
 	return nil
 }
 
-// large writes a file as it is read.
+// large writes a file as it is read, from where the bytes lie if it can be.
 func (x *extractor) large(e tree.Entry, content io.Reader, buf []byte) error {
 	fd, err := x.create(e.Path, uint32(e.Mode))
 	if err != nil {
 		return err
 	}
-	for {
-		n, rerr := content.Read(buf)
-		if err := writeFull(fd, buf[:n]); err != nil {
-			unix.Close(fd)
-			return &os.PathError{Op: "write", Path: e.Path, Err: err}
-		}
-		if errors.Is(rerr, io.EOF) {
-			break
-		}
-		if rerr != nil {
-			unix.Close(fd)
-			return rerr
-		}
+	if _, err := io.CopyBuffer(&fileWriter{fd, e.Path}, content, buf); err != nil {
+		unix.Close(fd)
+		return err
 	}
 	if err := unix.Close(fd); err != nil {
 		return &os.PathError{Op: "close", Path: e.Path, Err: err}
 	}
 	return nil
+}
+
+// fileWriter writes to a file that is open without an os.File.
+type fileWriter struct {
+	fd   int
+	path string
+}
+
+func (w *fileWriter) Write(p []byte) (int, error) {
+	if err := writeFull(w.fd, p); err != nil {
+		return 0, &os.PathError{Op: "write", Path: w.path, Err: err}
+	}
+	return len(p), nil
 }
 
 // write is the goroutine that writes small files. After a failure it only
