@@ -55,6 +55,7 @@ func stat(pid int) (name string, parent int, err error) {
 // Connection is the SSH connection that a run came in on.
 type Connection struct {
 	Client spec.Network // the other side's address
+	Server spec.Network // this side's
 	Port   int          // this side's
 }
 
@@ -83,14 +84,21 @@ func parseConnection(environ string) (Connection, bool) {
 			continue
 		}
 		port, err1 := strconv.ParseUint(words[3], 10, 16)
-		address, _, _ := strings.Cut(words[0], "%")
-		if v4 := strings.TrimPrefix(address, "::ffff:"); strings.Contains(v4, ".") {
-			address = v4
-		}
-		client, err2 := spec.ParseNetwork(address)
-		if err1 == nil && err2 == nil && port > 0 {
-			return Connection{client, int(port)}, true
+		client, err2 := parseAddress(words[0])
+		server, err3 := parseAddress(words[2])
+		if err1 == nil && err2 == nil && err3 == nil && port > 0 {
+			return Connection{client, server, int(port)}, true
 		}
 	}
 	return Connection{}, false
+}
+
+// parseAddress reads an address as sshd writes it: one of a single link has an
+// interface behind it, and one of IPv4 may stand in IPv6.
+func parseAddress(text string) (spec.Network, error) {
+	address, _, _ := strings.Cut(text, "%")
+	if v4 := strings.TrimPrefix(address, "::ffff:"); strings.Contains(v4, ".") {
+		address = v4
+	}
+	return spec.ParseNetwork(address)
 }

@@ -194,18 +194,5 @@ func nftPasses(f []string, family string) []pass {
 
 // lets reports whether a rule, or one that is wider, is there.
 func (n nftRules) lets(a pass) bool {
-	for _, have := range n.all {
-		if have.v6 != a.v6 || have.Protocol != a.Protocol || have.First > a.First || have.Last < a.Last {
-			continue
-		}
-		if have.From == "" {
-			return true
-		}
-		wide, err1 := spec.ParseNetwork(have.From)
-		narrow, err2 := spec.ParseNetwork(a.From)
-		if err1 == nil && err2 == nil && wide.Contains(narrow) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(n.all, func(have pass) bool { return have.covers(a) })
 }

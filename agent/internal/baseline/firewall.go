@@ -14,37 +14,6 @@ import (
 	"github.com/gofleet/gofleet/agent/wire"
 )
 
-// pass lets one port in for one family of addresses: what a rule of
-// gofleet_firewall is to ufw, and half of what most are to firewalld.
-type pass struct {
-	spec.FirewallRule
-	v6 bool
-}
-
-func (a pass) String() string {
-	if a.v6 && a.From == "" {
-		return a.FirewallRule.String() + " (IPv6)"
-	}
-	return a.FirewallRule.String()
-}
-
-// lets reports whether a lets one address in to a port.
-func (a pass) lets(port int, client spec.Network) bool {
-	if a.Protocol != "tcp" || port < a.First || port > a.Last || a.v6 != client.V6 {
-		return false
-	}
-	from, err := spec.ParseNetwork(a.From)
-	return a.From == "" || err == nil && from.Contains(client)
-}
-
-// passes gives those of a rule: two for one from anywhere.
-func passes(r spec.FirewallRule) []pass {
-	if r.From != "" {
-		return []pass{{r, strings.Contains(r.From, ":")}}
-	}
-	return []pass{{r, false}, {r, true}}
-}
-
 // ruleset is a firewall as its files say it is.
 type ruleset struct {
 	tool   firewallTool
@@ -54,16 +23,28 @@ type ruleset struct {
 	noV6   bool   // the tool leaves IPv6 out
 	all    []pass // what is let in
 	ours   []pass // what of it gofleet has set
+	denied []deny // what is kept out by name
+	zones  []zone // beside the default one, those that traffic comes in by
+	came   string // the zone that this run's connection uses, as a pass has it
+}
+
+// deny keeps out what a pass would let in, if it comes before that.
+type deny struct {
+	pass
+	verb  string // of ufw
+	at    int    // how many passes come before it
+	alone bool   // the rule is for this only: an allow of the same takes its place
 }
 
 // firewallTool is ufw or firewalld.
 type firewallTool interface {
 	name() string
-	place() string    // the file or zone that rules are in, for messages
-	files() []string  // all that a change writes
-	closed() string   // the policy that shuts out
-	restore() string  // shell lines that make the kernel's rules those of files(), and active or not as they were
-	enable() []string // the command that makes the tool start with the host; nil: the files say it
+	place() string                    // the file or zone that rules are in, for messages
+	files() []string                  // all that a change writes
+	closed() string                   // the policy that shuts out
+	restore() string                  // shell lines that make the kernel's rules those of files(), and active or not as they were
+	enable() []string                 // the command that makes the tool start with the host; nil: the files say it
+	agrees(ctx context.Context) error // whether what is in force is where files say it is
 	change(ctx context.Context, before ruleset, c firewallChange) error
 	differs(ctx context.Context, before ruleset) (string, error) // how what is in force is not what files say
 }
@@ -87,6 +68,9 @@ func (c firewallChange) describe(t firewallTool, before ruleset) string {
 	for _, line := range joined(c.remove) {
 		fmt.Fprintf(&b, "-allow %s\n", line)
 	}
+	for _, line := range replaced(before.denied, c.add) {
+		fmt.Fprintf(&b, "-%s\n", line)
+	}
 	for _, line := range joined(c.add) {
 		fmt.Fprintf(&b, "+allow %s\n", line)
 	}
@@ -100,23 +84,6 @@ func (c firewallChange) describe(t firewallTool, before ruleset) string {
 		b.WriteString("loaded anew: what is in force is not what its files say\n")
 	}
 	return b.String()
-}
-
-// joined is passes as text, both families of one rule on one line.
-func joined(all []pass) []string {
-	var out []string
-	for _, a := range all {
-		other := a
-		other.v6 = !a.v6
-		switch both := a.From == "" && slices.Contains(all, other); {
-		case both && a.v6:
-		case both:
-			out = append(out, a.FirewallRule.String())
-		default:
-			out = append(out, a.String())
-		}
-	}
-	return out
 }
 
 // firewall plans the rules of gofleet_firewall: one step, since all of them are
@@ -143,6 +110,11 @@ func firewall(ctx context.Context, p *planner) error {
 	plan, err := p.planFirewall(want, noted, rules)
 	if err != nil {
 		return err
+	}
+	if rules.active && (p.run.Deep || !plan.none()) {
+		if err := rules.tool.agrees(ctx); err != nil {
+			return err
+		}
 	}
 	if p.run.Deep && plan.none() && rules.active {
 		how, err := rules.tool.differs(ctx, rules)
@@ -171,6 +143,7 @@ func (p *planner) planFirewall(want *spec.Firewall, noted *record.Firewall, have
 		if !slices.Contains(have.all, a) {
 			c.add = append(c.add, a)
 		}
+		p.warnOfDeny(a, have)
 	}
 	for _, a := range have.ours {
 		if !slices.Contains(wanted, a) {
@@ -182,6 +155,12 @@ func (p *planner) planFirewall(want *spec.Firewall, noted *record.Firewall, have
 		if have.open {
 			c.policy = have.tool.closed()
 		}
+		for _, z := range have.zones {
+			if z.policy == zoneOpen && len(z.interfaces) > 0 {
+				return c, refused(fmt.Errorf("policy deny is for the default zone, and zone %s lets in all that comes by %s", z.name, strings.Join(z.interfaces, ", ")),
+					"give that zone another target or no interface, or write policy: keep")
+			}
+		}
 	case noted.Policy != "" && noted.Policy != have.policy:
 		c.policy = noted.Policy // as it was before gofleet
 	}
@@ -189,11 +168,33 @@ func (p *planner) planFirewall(want *spec.Firewall, noted *record.Firewall, have
 	return c, nil
 }
 
+// replaced are the denies whose place ufw gives to new rules.
+func replaced(denied []deny, added []pass) (lines []string) {
+	for _, d := range denied {
+		if line := d.verb + " " + d.FirewallRule.String(); d.alone && slices.Contains(added, d.pass) && !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// warnOfDeny says where a rule has no effect since somebody's deny, which is
+// not for exactly the same and therefore stays, comes before it.
+func (p *planner) warnOfDeny(a pass, have ruleset) {
+	at := slices.Index(have.all, a)
+	for _, d := range have.denied {
+		if d.covers(a) && !(d.alone && d.pass == a) && (at < 0 || d.at <= at) {
+			p.warn(fmt.Sprintf("gofleet_firewall: %s stays shut: a rule %s %s that somebody wrote comes before (ufw status numbered)", a, d.verb, d.pass))
+			return
+		}
+	}
+}
+
 // wantedPasses are those of the variable, and what keeps ssh open.
 func (p *planner) wantedPasses(want *spec.Firewall, have ruleset) ([]pass, error) {
 	var out []pass
-	add := func(r spec.FirewallRule) {
-		for _, a := range passes(r) {
+	add := func(zone string, r spec.FirewallRule) {
+		for _, a := range inZone(zone, passes(r)) {
 			if a.v6 && have.noV6 {
 				p.warn("gofleet_firewall: IPv6 is off in /etc/default/ufw: " + r.String() + " is open for IPv4 only")
 			} else if !slices.Contains(out, a) {
@@ -203,7 +204,12 @@ func (p *planner) wantedPasses(want *spec.Firewall, have ruleset) ([]pass, error
 	}
 	if want != nil {
 		for _, r := range want.Allow {
-			add(r)
+			add("", r)
+			for _, z := range have.zones {
+				if z.ruled() {
+					add(z.name, r)
+				}
+			}
 		}
 	}
 	login, err := findLogin()
@@ -215,11 +221,20 @@ func (p *planner) wantedPasses(want *spec.Firewall, have ruleset) ([]pass, error
 		if err != nil {
 			return nil, err
 		}
+		zone := ""
+		if port == login.port {
+			zone = have.came
+		}
 		if needed && want != nil {
-			add(r)
-		} else if kept := passes(r); needed && slices.ContainsFunc(kept, func(a pass) bool { return slices.Contains(have.ours, a) }) {
+			add(zone, r)
+		} else if kept := inZone(zone, passes(r)); needed && slices.ContainsFunc(kept, func(a pass) bool { return slices.Contains(have.ours, a) }) {
 			out = append(out, kept...)
 			p.warn(fmt.Sprintf("%s stays open in %s: this run came in on it, or sshd listens there", r.Port(), have.tool.name()))
+		}
+	}
+	for _, a := range have.ours { // runs that came in by another zone have their way too
+		if want != nil && a.zone != have.came && a.First == a.Last && a.Protocol == "tcp" && a.From == "" && slices.Contains(login.ports, a.First) && !named(a.First, out, a.zone) {
+			out = append(out, a)
 		}
 	}
 	if want == nil { // nothing is added while all else is taken away
@@ -234,25 +249,37 @@ func (p *planner) wantedPasses(want *spec.Firewall, have ruleset) ([]pass, error
 // take turns.
 func (p *planner) keepOpen(port int, login login, wanted []pass, have ruleset) (r spec.FirewallRule, needed bool, err error) {
 	r = spec.FirewallRule{First: port, Last: port, Protocol: "tcp"}
-	named := func(all []pass) bool {
-		return slices.ContainsFunc(all, func(a pass) bool { return a.Protocol == "tcp" && a.First <= port && port <= a.Last })
-	}
 	foreign := slices.DeleteFunc(slices.Clone(have.all), func(a pass) bool { return slices.Contains(have.ours, a) })
 	others := slices.Concat(wanted, foreign)
 	if port != login.port || login.client == nil {
-		return r, !named(others), nil
+		return r, !named(port, others, anyZone(have)...), nil
 	}
-	covered := slices.ContainsFunc(others, func(a pass) bool { return a.lets(port, *login.client) })
+	covered := slices.ContainsFunc(others, func(a pass) bool { return a.zone == have.came && a.lets(port, *login.client) })
 	switch {
-	case covered && !named(wanted) && slices.Contains(have.ours, pass{r, login.client.V6}):
+	case covered && !named(port, wanted, have.came) && slices.Contains(have.ours, pass{r, login.client.V6, have.came}):
 		return r, true, nil
 	case covered:
 		return r, false, nil
-	case named(wanted):
+	case named(port, wanted, have.came):
 		return r, false, refused(fmt.Errorf("allow would shut out %s, from which this run came in on port %d", login.client, port),
 			fmt.Sprintf("add {port: %d/tcp, from: %s} or its network to allow", port, login.client))
 	}
 	return r, true, nil
+}
+
+// named reports whether a rule of one of zones is about a port of TCP.
+func named(port int, all []pass, zones ...string) bool {
+	return slices.ContainsFunc(all, func(a pass) bool {
+		return a.Protocol == "tcp" && a.First <= port && port <= a.Last && slices.Contains(zones, a.zone)
+	})
+}
+
+func anyZone(r ruleset) []string {
+	zones := []string{""}
+	for _, z := range r.zones {
+		zones = append(zones, z.name)
+	}
+	return zones
 }
 
 // nextFirewall is what the record says when all is done.

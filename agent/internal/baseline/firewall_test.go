@@ -49,6 +49,9 @@ func TestUfwTuples(t *testing.T) {
 	if got, want := texts(r.ours), "443/tcp, 9000/tcp from 10.0.0.0/8"; got != want {
 		t.Errorf("ours: %s\nwant %s", got, want)
 	}
+	if len(r.denied) != 1 || r.denied[0].String() != "84/tcp" || !r.denied[0].alone {
+		t.Errorf("denied: %v", r.denied)
+	}
 }
 
 func TestUfwWords(t *testing.T) {
@@ -66,8 +69,14 @@ func TestUfwWords(t *testing.T) {
 	}
 }
 
+func readZone(text string) zone {
+	z := zone{policy: zoneDefault}
+	z.read(text)
+	return z
+}
+
 func TestFirewalldZone(t *testing.T) {
-	const zone = `<?xml version="1.0" encoding="utf-8"?>
+	const text = `<?xml version="1.0" encoding="utf-8"?>
 <zone target='DROP'>
   <!-- <port port="1" protocol="tcp"/> -->
   <short>Public</short>
@@ -79,10 +88,7 @@ func TestFirewalldZone(t *testing.T) {
   <rule><port port="9003" protocol="tcp"/><accept><limit value="1/m"/></accept></rule>
   <forward/>
 </zone>`
-	r := ruleset{policy: "default"}
-	if err := r.readZone(zone); err != nil {
-		t.Fatal(err)
-	}
+	r := readZone(text)
 	if got, want := texts(r.all), "443/tcp, 8000-8100/udp, 9000/tcp from 10.0.0.0/8"; got != want || r.policy != "DROP" {
 		t.Errorf("%s, policy %s; want %s", got, r.policy, want)
 	}
@@ -93,16 +99,102 @@ func TestFirewalldZone(t *testing.T) {
 	}
 }
 
+// TestDeny: what has the place that ufw gives to a rule is said, and what keeps
+// a rule from having any effect.
+func TestDeny(t *testing.T) {
+	const rules = `### tuple ### allow tcp 80 0.0.0.0/0 any 0.0.0.0/0 in
+### tuple ### deny any 80 0.0.0.0/0 any 0.0.0.0/0 in
+### tuple ### reject tcp 443 0.0.0.0/0 any 0.0.0.0/0 in
+### tuple ### deny any 8443 0.0.0.0/0 any 0.0.0.0/0 in
+### tuple ### deny tcp 9000 0.0.0.0/0 any 192.0.2.0/24 in
+### tuple ### deny tcp 9001,9002 0.0.0.0/0 any 0.0.0.0/0 in
+`
+	have := ruleset{}
+	have.readTuples(rules, false)
+	for text, want := range map[string]struct{ replaced, warned bool }{
+		"80/tcp":                      {}, // the allow comes first
+		"443/tcp":                     {true, false},
+		"8443/tcp":                    {false, true}, // for udp as well: another rule to ufw
+		"9000/tcp":                    {},            // some are shut out on purpose
+		"9000/tcp from 192.0.2.7":     {false, true},
+		"9000/tcp from 192.0.2.0/24":  {true, false},
+		"9001/tcp":                    {false, true},
+		"9001/tcp from 198.51.100.77": {false, true},
+	} {
+		p := &planner{}
+		a := passes(rule(t, text))[0]
+		p.warnOfDeny(a, have)
+		gone := replaced(have.denied, []pass{a})
+		if (len(gone) == 1) != want.replaced || (len(p.warnings) == 1) != want.warned {
+			t.Errorf("%s: takes the place of %q, warnings %q", text, gone, p.warnings)
+		}
+	}
+}
+
+func TestZones(t *testing.T) {
+	z := readZone(`<zone><interface name="eth1"/><source address="10.0.0.0/8"/><source ipset="bad"/><source mac="00:11:22:33:44:55"/></zone>`)
+	if !slices.Equal(z.interfaces, []string{"eth1"}) || !slices.Equal(z.sources, []string{"10.0.0.0/8", "bad", "00:11:22:33:44:55"}) {
+		t.Errorf("%+v", z)
+	}
+	for _, tt := range []struct {
+		zone
+		want bool
+	}{
+		{zone{policy: zoneDefault, interfaces: []string{"eth1"}}, true},
+		{zone{policy: zoneDefault, sources: []string{"10.0.0.0/8"}}, true},
+		{zone{policy: "DROP", interfaces: []string{"eth1"}}, true},
+		{zone{policy: "DROP", sources: []string{"10.0.0.0/8"}}, false},
+		{zone{policy: "%%REJECT%%", sources: []string{"bad"}}, false},
+		{zone{policy: zoneOpen, interfaces: []string{"eth1"}}, false},
+	} {
+		if got := tt.zone.ruled(); got != tt.want {
+			t.Errorf("%+v: %t", tt.zone, got)
+		}
+	}
+	const old, now = "internal\n  interfaces: eth0 eth1\ndrop\n  sources: 10.66.0.0/16\n", "drop\n  sources: 10.66.0.0/16\npublic (default)\n  interfaces: eth0\n"
+	for _, tt := range [][3]string{{old, "eth1", "internal"}, {old, "eth2", ""}, {now, "eth0", "public"}, {"", "eth0", ""}} {
+		if got := activeZone(tt[0], tt[1]); got != tt[2] {
+			t.Errorf("%s: %q, want %q", tt[1], got, tt[2])
+		}
+	}
+}
+
+// TestSSHInItsZone: the port of the run needs a rule in the zone that it came
+// by, and gets none in others.
+func TestSSHInItsZone(t *testing.T) {
+	client, err := spec.ParseNetwork("10.1.2.3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	came := login{port: 22, client: &client, ports: []int{22, 2222}}
+	ssh, other := passes(rule(t, "22/tcp")), passes(rule(t, "2222/tcp"))
+	zones := []zone{{name: "internal"}}
+	for _, tt := range []struct {
+		name   string
+		port   int
+		have   ruleset
+		needed bool
+	}{
+		{"another zone lets it in", 22, ruleset{all: ssh, zones: zones, came: "internal"}, true},
+		{"its zone lets it in", 22, ruleset{all: inZone("internal", ssh), zones: zones, came: "internal"}, false},
+		{"it came by the default zone", 22, ruleset{all: inZone("internal", ssh), zones: zones}, true},
+		{"another port that another zone knows", 2222, ruleset{all: inZone("internal", other), zones: zones}, false},
+		{"another port that no zone knows", 2222, ruleset{zones: zones, came: "internal"}, true},
+	} {
+		p := &planner{want: &spec.Spec{}, rec: &record.Record{}}
+		if _, needed, err := p.keepOpen(tt.port, came, nil, tt.have); needed != tt.needed || err != nil {
+			t.Errorf("%s: needed %t, %v", tt.name, needed, err)
+		}
+	}
+}
+
 // FuzzTags: a file that somebody wrote by hand ends no agent.
 func FuzzTags(f *testing.F) {
 	f.Add(`<zone target="x"><port port='1'/><!-- > --></zone>`)
 	f.Add(`<a b= "c" d='e' f>`)
 	f.Add("<!--<")
 	f.Fuzz(func(t *testing.T, text string) {
-		r := ruleset{}
-		if err := r.readZone(text); err != nil {
-			t.Error(err)
-		}
+		readZone(text)
 		for tag := range tags(text) {
 			if tag.name == "" || strings.ContainsAny(tag.name, "<> ") && !strings.Contains(text, tag.name) {
 				t.Errorf("%q", tag.name)

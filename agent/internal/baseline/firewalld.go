@@ -1,36 +1,53 @@
 package baseline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/gofleet/gofleet/agent/internal/hostcmd"
 	"github.com/gofleet/gofleet/agent/internal/record"
-	"github.com/gofleet/gofleet/agent/spec"
 )
 
-// firewalld keeps a zone in a file, and what is in force apart from it.
+// firewalld keeps zones in files, and what is in force apart from them.
 type firewalld struct {
-	zone    string
+	zone    string // the default one
 	running bool
+	written []string // zones that a change may write, the default one first
+	iface   string   // that this run came in by, "" where its zone does not hang on that
+	came    string   // its zone
 }
 
-const firewalldConf = "/etc/firewalld/firewalld.conf"
+const (
+	firewalldConf  = "/etc/firewalld/firewalld.conf"
+	firewalldZones = "/etc/firewalld/zones"
+	zoneDefault    = "default" // the target of a zone that shuts out what it does not name
+	zoneOpen       = "ACCEPT"
+)
 
-func (firewalld) name() string      { return "firewalld" }
-func (d firewalld) file() string    { return "/etc/firewalld/zones/" + d.zone + ".xml" }
-func (d firewalld) place() string   { return d.file() }
-func (d firewalld) files() []string { return []string{d.file()} }
-func (firewalld) closed() string    { return "default" }
+func (firewalld) name() string    { return "firewalld" }
+func (d firewalld) place() string { return zoneFile(d.zone) }
+func (firewalld) closed() string  { return zoneDefault }
 
-// readFirewalld reads the default zone; ok is false where firewalld is not
-// installed. It has no comments: what of the zone is ours, the record knows.
+func (d firewalld) files() (files []string) {
+	for _, name := range d.written {
+		files = append(files, zoneFile(name))
+	}
+	return files
+}
+
+func zoneFile(name string) string { return firewalldZones + "/" + name + ".xml" }
+
+// readFirewalld reads the default zone and those that interfaces and sources
+// are bound to; ok is false where firewalld is not installed. It has no
+// comments: what of a zone is ours, the record knows.
 func readFirewalld(noted *record.Firewall) (r ruleset, ok bool, err error) {
 	if hostcmd.Find("firewall-cmd") == "" {
 		return r, false, nil
@@ -43,132 +60,72 @@ func readFirewalld(noted *record.Firewall) (r ruleset, ok bool, err error) {
 	if zone := shellValue(string(conf), "DefaultZone"); zone != "" {
 		d.zone = zone
 	}
-	if strings.Trim(strings.ToLower(d.zone), "abcdefghijklmnopqrstuvwxyz0123456789_-") != "" {
+	if !zoneName(d.zone) {
 		return r, false, fmt.Errorf("%s has a default zone with the name %q", firewalldConf, hostcmd.Printable(d.zone, 40))
 	}
-	text, err := readFirst(d.file(), "/usr/lib/firewalld/zones/"+d.zone+".xml")
+	main, err := readZoneFile(d.zone)
 	if err != nil {
-		return r, false, fmt.Errorf("read the zone %s: %w", d.zone, err)
+		return r, false, err
 	}
-	r.tool, r.active, r.policy = d, d.running, "default"
-	if err := r.readZone(text); err != nil {
-		return r, false, fmt.Errorf("read the zone %s: %w", d.zone, err)
-	}
-	r.open = r.policy == "ACCEPT"
+	r.active, r.policy, r.open, r.all = d.running, main.policy, main.policy == zoneOpen, main.all
 	if noted.Place == d.place() {
-		for _, a := range r.all {
-			if slices.Contains(noted.Rules, a.String()) || slices.Contains(noted.Doing, a.String()) {
-				r.ours = append(r.ours, a)
-			}
+		r.ours = notedPasses(noted, r.all)
+	} else { // it has become the default one since
+		r.ours = inZone("", notedPasses(noted, inZone(d.zone, r.all)))
+	}
+	if r.zones, err = boundZones(d.zone); err != nil {
+		return r, false, err
+	}
+	for _, z := range r.zones {
+		r.all = append(r.all, inZone(z.name, z.all)...)
+		r.ours = append(r.ours, notedPasses(noted, inZone(z.name, z.all))...)
+	}
+	if err := r.readFormer(d.zone, noted); err != nil {
+		return r, false, err
+	}
+	if r.came, d.iface, err = cameBy(r.zones); err != nil {
+		return r, false, err
+	}
+	d.came = cmp.Or(r.came, d.zone)
+	d.written = []string{d.zone}
+	for _, z := range r.zones {
+		if z.ruled() || r.came == z.name {
+			d.written = append(d.written, z.name)
 		}
 	}
+	for _, a := range r.ours {
+		if a.zone != "" && !slices.Contains(d.written, a.zone) {
+			d.written = append(d.written, a.zone)
+		}
+	}
+	r.tool = d
 	return r, true, nil
 }
 
-func readFirst(paths ...string) (string, error) {
-	var last error
-	for _, p := range paths {
-		b, err := os.ReadFile(p)
-		if err == nil {
-			return string(b), nil
-		}
-		if last = err; !errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-	}
-	return "", last
+// notedPasses are those of all that gofleet has set.
+func notedPasses(noted *record.Firewall, all []pass) []pass {
+	return slices.DeleteFunc(slices.Clone(all), func(a pass) bool {
+		return !slices.Contains(noted.Rules, a.String()) && !slices.Contains(noted.Doing, a.String())
+	})
 }
 
-// readZone reads what of a zone lets ports in: ports, services, and rich rules
-// of a source and a port that accept.
-func (r *ruleset) readZone(text string) error {
-	var rich *richRule
-	for tag := range tags(text) {
-		switch {
-		case tag.name == "zone" && tag.attr["target"] != "":
-			r.policy = tag.attr["target"]
-		case tag.name == "rule":
-			rich = &richRule{family: tag.attr["family"]}
-		case tag.name == "/rule" && rich != nil:
-			if a, ok := rich.pass(); ok {
-				r.all = append(r.all, a)
-			}
-			rich = nil
-		case rich != nil:
-			rich.add(tag)
-		case tag.name == "port":
-			if rule, ok := zonePort(tag); ok {
-				r.all = append(r.all, passes(rule)...)
-			}
-		case tag.name == "service":
-			r.readService(tag.attr["name"])
+// readFormer reads what gofleet has set in a zone that was the default one then
+// and is no longer.
+func (r *ruleset) readFormer(now string, noted *record.Firewall) error {
+	name := strings.TrimSuffix(filepath.Base(noted.Place), ".xml")
+	if noted.Tool != "firewalld" || name == now || !zoneName(name) {
+		return nil
+	}
+	former, err := readZoneFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, a := range inZone(name, notedPasses(noted, former.all)) {
+		if !slices.Contains(r.ours, a) {
+			r.ours = append(r.ours, a)
 		}
 	}
-	return nil
-}
-
-// readService adds the ports of a service. One that cannot be read lets
-// nothing in that we know of.
-func (r *ruleset) readService(name string) {
-	if strings.ContainsAny(name, "/\x00") || name == "" || name == ".." {
-		return
-	}
-	text, err := readFirst("/etc/firewalld/services/"+name+".xml", "/usr/lib/firewalld/services/"+name+".xml")
-	if err != nil {
-		return
-	}
-	for tag := range tags(text) {
-		if tag.name != "port" {
-			continue
-		}
-		if rule, ok := zonePort(tag); ok {
-			r.all = append(r.all, passes(rule)...)
-		}
-	}
-}
-
-func zonePort(t tag) (rule spec.FirewallRule, ok bool) {
-	low, high, isRange := strings.Cut(t.attr["port"], "-")
-	if !isRange {
-		high = low
-	}
-	first, err1 := strconv.ParseUint(low, 10, 16)
-	last, err2 := strconv.ParseUint(high, 10, 16)
-	rule = spec.FirewallRule{First: int(first), Last: int(last), Protocol: t.attr["protocol"]}
-	return rule, err1 == nil && err2 == nil && (rule.Protocol == "tcp" || rule.Protocol == "udp")
-}
-
-// richRule is one of a zone; only those of the form that we write count.
-type richRule struct {
-	family, source string
-	port           *spec.FirewallRule
-	accept, other  bool
-}
-
-func (r *richRule) add(t tag) {
-	switch t.name {
-	case "source":
-		r.source = t.attr["address"]
-		r.other = r.other || t.attr["invert"] != "" || r.source == ""
-	case "port":
-		if p, ok := zonePort(t); ok {
-			r.port = &p
-		}
-	case "accept":
-		r.accept = true
-	case "/accept", "/source", "/port":
-	default:
-		r.other = true
-	}
-}
-
-func (r *richRule) pass() (pass, bool) {
-	n, err := spec.ParseNetwork(r.source)
-	if err != nil || r.other || !r.accept || r.port == nil || n.All() {
-		return pass{}, false
-	}
-	r.port.From = n.String()
-	return pass{*r.port, n.V6}, true
+	return err
 }
 
 // change changes the file and what is in force, and loads the file only where
@@ -178,25 +135,28 @@ func (d firewalld) change(ctx context.Context, before ruleset, c firewallChange)
 	if !d.running {
 		tools = [][]string{{"firewall-offline-cmd"}}
 	}
-	run := func(tool []string, args ...string) error {
+	run := func(tool []string, zone string, args ...string) error {
 		if len(args) == 0 {
 			return nil
 		}
-		args = append(append(slices.Clone(tool[1:]), "--zone="+d.zone), args...)
+		args = append(append(slices.Clone(tool[1:]), "--zone="+zone), args...)
 		_, err := hostcmd.Run(ctx, "", hostcmd.Find(tool[0]), args...)
 		return err
 	}
 	for _, tool := range tools {
-		added, addedRich := zoneWords("add", c.add)
-		removed, removedRich := zoneWords("remove", c.remove)
-		for _, words := range [][]string{added, addedRich, removed, removedRich} {
-			if err := run(tool, words...); err != nil {
-				return err
+		// What comes comes first: nothing that is to stay open is shut for a moment.
+		for _, verb := range []string{"add", "remove"} {
+			all := map[string][]pass{"add": c.add, "remove": c.remove}[verb]
+			for _, name := range d.written {
+				ports, rich := zoneWords(verb, d.in(name, all))
+				if err := errors.Join(run(tool, name, ports...), run(tool, name, rich...)); err != nil {
+					return err
+				}
 			}
 		}
 	}
 	if c.policy != "" {
-		if err := run(tools[0], "--set-target="+c.policy); err != nil {
+		if err := run(tools[0], d.zone, "--set-target="+c.policy); err != nil {
 			return err
 		}
 	}
@@ -248,21 +208,66 @@ func (firewalld) enable() []string {
 
 // differs compares what is in force with the file, as far as it is ours.
 func (d firewalld) differs(ctx context.Context, before ruleset) (string, error) {
-	out, err := hostcmd.Run(ctx, "", hostcmd.Find("firewall-cmd"), "--zone="+d.zone, "--list-all")
-	if err != nil {
-		return "", err
-	}
-	for _, a := range before.ours {
-		ports, rich := zoneWords("", []pass{a})
-		word := ""
-		for _, w := range append(ports, rich...) {
-			_, word, _ = strings.Cut(w, "=")
+	for _, name := range d.written {
+		ours := d.in(name, before.ours)
+		if len(ours) == 0 {
+			continue
 		}
-		if !strings.Contains(string(out), word) {
-			return a.String() + " is in the zone's file and not in force", nil
+		out, err := hostcmd.Run(ctx, "", hostcmd.Find("firewall-cmd"), "--zone="+name, "--list-all")
+		if err != nil {
+			return "", err
+		}
+		for _, a := range ours {
+			ports, rich := zoneWords("", []pass{a})
+			word := ""
+			for _, w := range append(ports, rich...) {
+				_, word, _ = strings.Cut(w, "=")
+			}
+			if !strings.Contains(string(out), word) {
+				return a.String() + " is in the zone's file and not in force", nil
+			}
 		}
 	}
 	return "", nil
+}
+
+// in are the passes of a zone.
+func (d firewalld) in(name string, all []pass) []pass {
+	return slices.DeleteFunc(slices.Clone(all), func(a pass) bool { return cmp.Or(a.zone, d.zone) != name })
+}
+
+// agrees asks whether the interface that this run came in by is in the zone that
+// files say: somebody may have moved it until the next reload.
+func (d firewalld) agrees(ctx context.Context) error {
+	if d.iface == "" {
+		return nil
+	}
+	out, err := hostcmd.Run(ctx, "", hostcmd.Find("firewall-cmd"), "--get-active-zones")
+	if err != nil {
+		return err
+	}
+	if in := activeZone(string(out), d.iface); in != "" && in != d.came {
+		return refused(fmt.Errorf("firewalld has %s, by which this run came in, in zone %s, and its files say zone %s", d.iface, in, d.came),
+			fmt.Sprintf("firewall-cmd --permanent --zone=%s --change-interface=%s keeps it there; firewall-cmd --reload brings back what the files say", in, d.iface))
+	}
+	return nil
+}
+
+// activeZone finds the zone of an interface in what "firewall-cmd
+// --get-active-zones" says: a zone's name on a line, perhaps with "(default)",
+// and below it, further in, "interfaces: eth0 eth1".
+func activeZone(text, iface string) (zone string) {
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		switch {
+		case len(f) == 0:
+		case line[0] != ' ' && line[0] != '\t':
+			zone = f[0]
+		case f[0] == "interfaces:" && slices.Contains(f[1:], iface):
+			return zone
+		}
+	}
+	return ""
 }
 
 // unitIsActive reports whether a service of systemd has processes. Its control

@@ -22,6 +22,8 @@ func (fakeTool) closed() string    { return "deny" }
 func (f fakeTool) restore() string { return "cp " + f.place() + " " + f.dir + "/loaded\n" }
 func (fakeTool) enable() []string  { return nil }
 
+func (fakeTool) agrees(context.Context) error { return nil }
+
 func (f fakeTool) change(context.Context, ruleset, firewallChange) error {
 	return os.WriteFile(f.place(), []byte("new"), 0o640)
 }

@@ -24,7 +24,7 @@ func Checks(ctx context.Context, s *spec.Spec, listening bool) []wire.Check {
 	if s.Time.Synchronised() {
 		checks = append(checks, checkTime(ctx, s.Time))
 	}
-	if listening && s.Services != nil {
+	if listening && (s.Services != nil || s.Firewall != nil) {
 		checks = append(checks, checkListening("/proc"))
 	}
 	return checks

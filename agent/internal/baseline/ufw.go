@@ -85,7 +85,7 @@ func shellValue(text, name string) (value string) {
 //
 // action, protocol, port, destination, source port, source, perhaps two names
 // of applications, direction with the interface. Only what lets a port in from
-// somewhere, to all of the host's addresses, is of interest.
+// somewhere, or keeps it out, for all of the host's addresses, is of interest.
 func (r *ruleset) readTuples(text string, v6 bool) {
 	for line := range strings.Lines(text) {
 		tuple, ok := strings.CutPrefix(strings.TrimSpace(line), ufwTuple)
@@ -99,10 +99,18 @@ func (r *ruleset) readTuples(text string, v6 bool) {
 				comment, f = c, f[:n-1]
 			}
 		}
-		if len(f) != 7 && len(f) != 9 || f[len(f)-1] != "in" || f[4] != "any" || f[0] != "allow" && f[0] != "limit" {
+		if len(f) != 7 && len(f) != 9 || f[len(f)-1] != "in" || f[4] != "any" {
 			continue
 		}
-		for _, a := range tuplePasses(f[1], f[2], f[3], f[5], v6) {
+		lets := f[0] == "allow" || f[0] == "limit"
+		named := tuplePasses(f[1], f[2], f[3], f[5], v6)
+		for _, a := range named {
+			if f[0] == "deny" || f[0] == "reject" {
+				r.denied = append(r.denied, deny{a, f[0], len(r.all), len(named) == 1 && len(f) == 7})
+			}
+			if !lets {
+				continue
+			}
 			r.all = append(r.all, a)
 			if comment == hex.EncodeToString([]byte(ufwComment)) && len(f) == 7 && f[0] == "allow" {
 				r.ours = append(r.ours, a)
@@ -140,12 +148,15 @@ func tuplePasses(protocol, ports, to, from string, v6 bool) []pass {
 		}
 		for _, proto := range []string{"tcp", "udp"} {
 			if protocol == "any" || protocol == proto {
-				out = append(out, pass{spec.FirewallRule{First: int(first), Last: int(last), Protocol: proto, From: from}, v6})
+				out = append(out, pass{FirewallRule: spec.FirewallRule{First: int(first), Last: int(last), Protocol: proto, From: from}, v6: v6})
 			}
 		}
 	}
 	return out
 }
+
+// agrees has nothing to ask: ufw's files are its rules.
+func (ufw) agrees(context.Context) error { return nil }
 
 func (u ufw) change(ctx context.Context, before ruleset, c firewallChange) error {
 	run := func(args ...string) error {
