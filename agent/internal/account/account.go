@@ -45,7 +45,7 @@ func Plan(ctx context.Context, s *spec.Spec, rec *record.Record) ([]change.Step,
 		}
 		return nil, nil, wire.NewError(wire.KindNeedsRoot, errors.New(what+" needs root"), "run with -b, or drop "+variable)
 	}
-	p := &planner{rec: rec, cut: rec.Doing}
+	p := &planner{rec: rec, cut: rec.Doing, made: map[string]bool{}}
 	rec.Doing = map[string]*record.User{}
 	if err := p.plan(ctx, wanted); err != nil {
 		return nil, nil, wire.AsError(err, wire.KindHost)
@@ -91,6 +91,7 @@ type planner struct {
 	steps    []change.Step
 	warnings []string
 	cut      map[string]*record.User // what a run that was cut was giving, by name
+	made     map[string]bool         // groups that accounts bring which steps make
 
 	// Of the account that is being planned:
 	first   int      // its first step
@@ -122,7 +123,7 @@ func (p *planner) plan(ctx context.Context, all []wanted) error {
 			return err
 		}
 	}
-	for _, w := range all {
+	for _, w := range inOrder(all) {
 		p.begin()
 		if err := p.want(ctx, w); err != nil {
 			return err
@@ -141,7 +142,7 @@ func (p *planner) want(ctx context.Context, want wanted) error {
 	if u := p.rec.Users[want.Name]; u != nil {
 		had = *u.Clone()
 	}
-	groups, err := wantedGroups(ctx, want)
+	groups, err := p.wantedGroups(ctx, want)
 	if err != nil {
 		return err
 	}

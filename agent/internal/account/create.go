@@ -46,8 +46,11 @@ func (p *planner) create(ctx context.Context, want wanted, had record.User, grou
 		}
 	}
 	a := account{name: want.Name, shell: want.Shell, uid: want.UID, home: cmp.Or(want.Home, filepath.Join(tool.homes, want.Name))}
-	if a.group, a.gid, err = primaryGroup(ctx, want, halfMade != nil); err != nil {
+	if a.group, a.gid, err = p.primaryGroup(ctx, want, halfMade != nil); err != nil {
 		return nil, err
+	}
+	if a.gid != 0 || a.group == "" && tool.ownGroup {
+		p.made[a.name] = true
 	}
 	if err := free(ctx, want, a.home, halfMade); err != nil {
 		return nil, err
@@ -93,7 +96,7 @@ func (p *planner) create(ctx context.Context, want wanted, had record.User, grou
 // primaryGroup is the group that a new account is to have, if the inventory
 // says, and its gid where it is to be made with the account: it bears its name
 // then. A group of that name that nothing asks for is somebody else's.
-func primaryGroup(ctx context.Context, want wanted, halfMade bool) (name string, gid uint32, err error) {
+func (p *planner) primaryGroup(ctx context.Context, want wanted, halfMade bool) (name string, gid uint32, err error) {
 	name = want.Group
 	if name == "" {
 		name = want.Name
@@ -102,6 +105,8 @@ func primaryGroup(ctx context.Context, want wanted, halfMade bool) (name string,
 	switch {
 	case err != nil && !errors.Is(err, ErrNotFound):
 		return "", 0, err
+	case err != nil && p.made[name]:
+		return name, 0, nil
 	case err == nil && want.GID != 0 && g.gid != want.GID:
 		return "", 0, refused(fmt.Errorf("group %s has gid %d on this host, and %s.gid is %d", name, g.gid, want.variable, want.GID),
 			"gofleet never changes a group that is there: write the gid that it has, or change it by hand (groupmod)")
@@ -187,6 +192,7 @@ func (a account) diff() string {
 // on hosts such as Alpine.
 type tool struct {
 	homes     string // directory of new homes
+	ownGroup  bool   // a new account gets a group of its name, if nothing else is said
 	add       func(ctx context.Context, a account) error
 	drop      func(ctx context.Context, name string) error
 	addGroup  func(ctx context.Context, name string, gid uint32) error
@@ -204,7 +210,8 @@ func findTool(ctx context.Context) (tool, error) {
 			"install the package passwd or shadow, or make the account yourself")
 	}
 	return tool{
-		homes: "/home",
+		homes:    "/home",
+		ownGroup: true,
 		add: func(ctx context.Context, a account) error {
 			args := a.flags("-D", "-h", a.home)
 			if a.group != "" {
@@ -253,6 +260,12 @@ func shadow(ctx context.Context, useradd, userdel string) tool {
 			if dir, ok := strings.CutPrefix(strings.TrimSpace(line), "HOME="); ok && filepath.IsAbs(dir) {
 				t.homes = filepath.Clean(dir)
 			}
+		}
+	}
+	defs, _ := os.ReadFile("/etc/login.defs")
+	for line := range strings.Lines(string(defs)) {
+		if f := strings.Fields(line); len(f) == 2 && f[0] == "USERGROUPS_ENAB" {
+			t.ownGroup = f[1] == "yes"
 		}
 	}
 	return t

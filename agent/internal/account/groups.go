@@ -12,12 +12,40 @@ import (
 	"github.com/gofleet/gofleet/agent/internal/record"
 )
 
-// wantedGroups looks every group up. Missing ones are not made: what a group
-// may do is not for this inventory to invent.
-func wantedGroups(ctx context.Context, want wanted) ([]group, error) {
+// inOrder puts accounts behind those whose groups they are to be in, and leaves
+// the order of the inventory otherwise. Of two that want each other's group, the
+// first one's is then missing.
+func inOrder(all []wanted) []wanted {
+	var out []wanted
+	done := map[string]bool{}
+	var put func(w wanted)
+	put = func(w wanted) {
+		if done[w.Name] {
+			return
+		}
+		done[w.Name] = true
+		for _, above := range all {
+			if above.Name == w.Group || slices.Contains(w.Groups, above.Name) {
+				put(above)
+			}
+		}
+		out = append(out, w)
+	}
+	for _, w := range all {
+		put(w)
+	}
+	return out
+}
+
+// wantedGroups looks every group up. Missing ones are not made, but for an
+// account's own: what a group may do is not for this inventory to invent.
+func (p *planner) wantedGroups(ctx context.Context, want wanted) ([]group, error) {
 	var groups []group
 	for _, name := range want.Groups {
 		g, err := lookupGroup(ctx, name)
+		if errors.Is(err, ErrNotFound) && p.made[name] {
+			g, err = &group{name: name, local: true, made: true}, nil
+		}
 		if errors.Is(err, ErrNotFound) {
 			return nil, missingGroup(want, name, "groups")
 		}
@@ -45,7 +73,7 @@ func notLocal(g group) error {
 // not in.
 func (p *planner) joinGroups(cred *Credential, groups []group, had record.User) error {
 	for _, g := range groups {
-		if slices.Contains(cred.Groups, g.gid) {
+		if !g.made && slices.Contains(cred.Groups, g.gid) {
 			continue
 		}
 		if !g.local {
@@ -120,6 +148,16 @@ func forget(rec *record.Record, user, group string) {
 func undoMember(do func(ctx context.Context, user, group string) error, user string, g group, was bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
+	if g.made {
+		now, err := lookupGroup(ctx, g.name)
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		g = *now
+	}
 	cred, err := Lookup(ctx, user)
 	if err != nil {
 		return err

@@ -119,6 +119,7 @@ type group struct {
 	name  string
 	gid   uint32
 	local bool // in /etc/group, so that members can be added here
+	made  bool // by an account that the same run makes; its number is not known yet
 }
 
 func lookupGroup(ctx context.Context, name string) (*group, error) {

@@ -84,6 +84,47 @@ func TestSeveralAccounts(t *testing.T) {
 	}
 }
 
+// TestGroupOfAnother: an account may be in the group that another one of the
+// same run brings, whichever stands first.
+func TestGroupOfAnother(t *testing.T) {
+	if !hosttest.Enter(t) {
+		return
+	}
+	want := func() *spec.Spec {
+		return &spec.Spec{User: user(), Users: []spec.User{
+			{Name: "ci", UID: 4502, Shell: "/bin/sh", Groups: []string{"app"}},
+			{Name: "web", UID: 4503, Shell: "/bin/sh", Group: "app"},
+			{Name: "app", UID: 4501, GID: 4600, Shell: "/bin/sh", Groups: []string{"deploy"}},
+		}}
+	}
+	hosttest.Run(t, "useradd", "-M", "old")
+	both := want()
+	both.Users = append(both.Users, spec.User{Name: "old", Groups: []string{"app"}})
+	rec := newRecord(t)
+	before := hosttest.Snapshot(t, "/etc", "/home")
+	r, steps, _ := applyAll(t, both, rec)
+	for name, groups := range map[string]string{"ci": "ci app\n", "web": "app\n", "app": "app deploy\n", "old": "old app\n"} {
+		if got := hosttest.Run(t, "id", "-nG", name); got != groups {
+			t.Errorf("groups of %s: %s", name, got)
+		}
+	}
+	if steps, _, err := account.Plan(context.Background(), both, rec); err != nil || len(steps) != 0 {
+		t.Errorf("second plan: %q, %v", names(steps), err)
+	}
+	if err := r.Undo(); err != nil {
+		t.Fatalf("undo of %q: %v", names(steps), err)
+	}
+	hosttest.Same(t, before, hosttest.Snapshot(t, "/etc", "/home"),
+		"/etc/passwd-", "/etc/shadow-", "/etc/group-", "/etc/gshadow-", "/etc/subuid-", "/etc/subgid-")
+
+	// Two that want each other's cannot be made one after the other.
+	mutual := want()
+	mutual.Users[2].Groups = []string{"ci"}
+	if _, _, err := account.Plan(context.Background(), mutual, newRecord(t)); err == nil || !strings.Contains(err.Error(), "group ci of user app is not on this host") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestOneOfSeveralIsDropped(t *testing.T) {
 	if !hosttest.Enter(t) {
 		return

@@ -69,8 +69,9 @@ func (r Run) Plan(ctx context.Context, stage Stage, s *spec.Spec, rec *record.Re
 		if c.stage != stage {
 			continue
 		}
+		p.variable = c.variable
 		if err := c.plan(ctx, p); err != nil {
-			return nil, nil, asWire(fmt.Errorf("gofleet_%s: %w", c.variable, err))
+			return nil, nil, asWire(fmt.Errorf("gofleet_%s: %w", p.variable, err))
 		}
 	}
 	return p.steps, p.warnings, nil
@@ -104,6 +105,7 @@ type planner struct {
 	want     *spec.Spec
 	rec      *record.Record
 	run      Run
+	variable string // that is being planned
 	steps    []change.Step
 	warnings []string
 }

@@ -38,11 +38,18 @@ func directories(ctx context.Context, p *planner) error {
 		wanted[d.Path] = true
 	}
 	made := map[string]bool{}
+	caches := p.want.Cache.Dirs()
 	for _, d := range sorted {
+		if slices.Contains(caches, d.Path) {
+			p.variable = "cache"
+		} else {
+			p.variable = "directories"
+		}
 		if err := p.directory(ctx, d, wanted, made); err != nil {
 			return fmt.Errorf("%s: %w", d.Path, err)
 		}
 	}
+	p.variable = "directories"
 	going := map[string]bool{}
 	paths := slices.Sorted(maps.Keys(p.rec.Directories))
 	slices.Reverse(paths) // what is in a directory before it
