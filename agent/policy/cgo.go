@@ -23,6 +23,17 @@ var families = []family{
 	{"Alpine", "apk add", []string{"alpine", "postmarketos"}},
 }
 
+// Family is the family, as in package spec, that a distribution belongs to by
+// the ID of its os-release; "" where it is none of those that are known.
+func Family(distribution string) string {
+	for _, fam := range families {
+		if slices.Contains(fam.ids, distribution) {
+			return strings.ToLower(fam.name)
+		}
+	}
+	return ""
+}
+
 // bringers are the packages that bring a part, in the order of families.
 var bringers = map[string][4]string{
 	"gcc":        {"gcc", "gcc", "gcc", "gcc"},

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/gofleet/gofleet/agent/internal/hostcmd"
+	"github.com/gofleet/gofleet/agent/policy"
 	"github.com/gofleet/gofleet/agent/spec"
 	"github.com/gofleet/gofleet/agent/wire"
 )
@@ -61,15 +62,19 @@ func (h *Host) Names() []string {
 }
 
 // Look finds out what is lacking. It changes nothing, and runs a program only
-// where the host's packages are rpms. The error of a host without a package
-// system that gofleet knows is of kind baseline_refused.
-func Look(ctx context.Context, want []spec.Package) (*Host, error) {
+// where the host's packages are rpms. distribution is the ID of its os-release:
+// a host may have the other family's package system too, as a program among
+// others. The error of a host without a package system that gofleet knows is of
+// kind baseline_refused.
+func Look(ctx context.Context, want []spec.Package, distribution string) (*Host, error) {
 	h := &Host{}
 	if len(want) == 0 {
 		return h, nil
 	}
+	rpms := slices.ContainsFunc(rpmDatabases, there) && hostcmd.Find("rpm") != ""
+	family := policy.Family(distribution)
 	switch {
-	case there(dpkgStatus):
+	case there(dpkgStatus) && !(rpms && (family == spec.RHEL || family == spec.SUSE)):
 		text, err := os.ReadFile(dpkgStatus)
 		if err != nil {
 			return nil, fmt.Errorf("read what is installed: %w", err)
@@ -81,7 +86,7 @@ func Look(ctx context.Context, want []spec.Package) (*Host, error) {
 			return p.version, p.state == isInstalled
 		})
 		return h, nil
-	case slices.ContainsFunc(rpmDatabases, there) && hostcmd.Find("rpm") != "":
+	case rpms:
 		h.Family = rpmFamily()
 		versions, err := queryRPM(ctx, h.in(want))
 		if err != nil {

@@ -109,3 +109,12 @@ func TestAPK(t *testing.T) {
 		t.Errorf("%v", has)
 	}
 }
+
+// What rpm 4.18 says of four files.
+func TestUnsigned(t *testing.T) {
+	const out = "/d/tool-2.0-1.noarch.rpm: digests signatures OK\n/d/rogue-1.0-1.noarch.rpm: digests OK\n/d/alien-1.0-1.noarch.rpm: digests SIGNATURES NOT OK\n/d/old-1-1.x86_64.rpm: rsa sha1 (md5) pgp md5 OK\n"
+	want := []string{"rogue-1.0-1.noarch.rpm: digests OK", "alien-1.0-1.noarch.rpm: digests SIGNATURES NOT OK"}
+	if got := unsigned(out, "/d"); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

@@ -79,13 +79,20 @@ func (h *Host) PlanRPM(ctx context.Context, files []string, machine string) (*Pl
 	if err != nil {
 		return nil, err
 	}
+	at := map[string]int{} // in New and Files
 	for _, file := range files {
 		name, version, arch, ok := rpmOf(file)
 		if _, isThere := have[name]; !ok || isThere || arch != machine && arch != "noarch" {
 			continue
 		}
-		p.New = append(p.New, Package{Name: name, Version: version})
-		p.Files = append(p.Files, file)
+		i, twice := at[name]
+		switch {
+		case !twice:
+			at[name] = len(p.New)
+			p.New, p.Files = append(p.New, Package{Name: name, Version: version}), append(p.Files, file)
+		case compareRPM(version, p.New[i].Version) > 0: // the newest of several
+			p.New[i].Version, p.Files[i] = version, file
+		}
 	}
 	for _, l := range h.Lacks {
 		found := false
@@ -110,19 +117,34 @@ func (p *Plan) Check(ctx context.Context, dir string) error {
 		return nil
 	}
 	out, err := rpm(ctx, append([]string{"-K"}, p.paths(dir)...)...)
-	if err != nil {
-		return refused(fmt.Errorf("check the signatures of rpms: %w", err), "import the distribution's key on the host with rpm --import, or take the rpms from where the host's came from")
+	if bad := unsigned(string(out), dir); len(bad) > 0 {
+		return refused(fmt.Errorf("rpm does not vouch for %s", strings.Join(bad, ", ")),
+			"only rpms are installed that a key signed which the host knows: import the distribution's with rpm --import, or take the rpms from where the host's came from")
 	}
-	for line := range strings.Lines(string(out)) {
-		// rpm takes an rpm that nobody signed: "digests OK".
-		if _, verdict, ok := strings.Cut(line, ".rpm:"); ok && (!strings.Contains(verdict, "signatures") && !strings.Contains(verdict, "pgp") || !strings.Contains(verdict, "OK")) {
-			return refused(fmt.Errorf("rpm says %s", hostcmd.Printable(strings.TrimPrefix(line, dir), 200)), "only rpms that the distribution signed are installed")
-		}
+	if err != nil {
+		return refused(fmt.Errorf("check the signatures of rpms: %w", err), "make the bundle again of rpms that rpm -K takes")
 	}
 	if _, err := rpm(ctx, append([]string{"-i", "--test"}, p.paths(dir)...)...); err != nil {
 		return refused(fmt.Errorf("rpm cannot install %s: %w", strings.Join(p.host.Names(), ", "), err), "put what they need into the directory that the bundle is made of; what is on the host is not changed")
 	}
 	return nil
+}
+
+// unsigned are the files, each with its verdict, that rpm -K does not find
+// signed by a key of the host's. It takes an rpm that nobody signed:
+//
+//	/dir/tool-2.0-1.noarch.rpm: digests signatures OK
+//	/dir/rogue-1.0-1.noarch.rpm: digests OK
+//	/dir/alien-1.0-1.noarch.rpm: digests SIGNATURES NOT OK
+func unsigned(out, dir string) (bad []string) {
+	for line := range strings.Lines(out) {
+		_, verdict, ok := strings.Cut(line, ".rpm:")
+		signed := strings.Contains(verdict, "signatures") || strings.Contains(verdict, "pgp")
+		if ok && (!signed || strings.Contains(verdict, "NOT OK") || !strings.Contains(verdict, "OK")) {
+			bad = append(bad, hostcmd.Printable(strings.TrimPrefix(strings.TrimPrefix(strings.TrimSpace(line), dir), "/"), 200))
+		}
+	}
+	return bad
 }
 
 func (p *Plan) paths(dir string) []string {

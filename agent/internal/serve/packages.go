@@ -44,7 +44,7 @@ func (j *job) lookForPackages(ctx context.Context) (err error) {
 	if len(s.Packages) == 0 || j.task.Action != wire.Apply && j.task.Action != wire.Audit {
 		return nil
 	}
-	if j.packaging.host, err = packages.Look(ctx, s.Packages); err != nil || len(j.packaging.host.Lacks) == 0 {
+	if j.packaging.host, err = packages.Look(ctx, s.Packages, j.report.Facts.Distribution); err != nil || len(j.packaging.host.Lacks) == 0 {
 		return err
 	}
 	for i := range j.report.Checks {
@@ -69,7 +69,9 @@ func (j *job) planPackages(ctx context.Context) ([]change.Step, error) {
 		return nil, nil
 	}
 	var err error
-	if p.host, err = packages.Look(ctx, j.task.Spec.Packages); err != nil {
+	// Once more: this is under the lock, which another run may have had that
+	// installed packages since this one looked for them.
+	if p.host, err = packages.Look(ctx, j.task.Spec.Packages, j.report.Facts.Distribution); err != nil {
 		return nil, fmt.Errorf("gofleet_packages: %w", err)
 	}
 	p.cut = len(j.record.DoingPackages) > 0
