@@ -187,6 +187,11 @@ func (j *job) locked(ctx context.Context, do func(context.Context) error) (err e
 	if err := errors.Join(environ.Sweep(j.store.Root), account.Sweep(), baseline.Sweep()); err != nil {
 		return err
 	}
+	if j.task.Packages == nil {
+		if err := j.dropPackages(nil); err != nil { // a run was cut that had brought some
+			return err
+		}
+	}
 	if err := j.saveRecord(); err != nil {
 		return err
 	}
