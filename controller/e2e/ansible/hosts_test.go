@@ -80,7 +80,7 @@ func newWorld(t *testing.T, venv string, hosts []lab.HostConfig) *world {
 	t.Helper()
 	w := &world{T: t, dir: t.TempDir(), pins: map[string]string{}, venv: venv}
 	l, err := lab.Up(t.Context(), lab.Config{
-		Name: "ansible", Dir: filepath.Join(built.dir, "labs", fmt.Sprint(rand.Uint32())), Ephemeral: true, Hosts: hosts,
+		Name: "ansible", CacheDir: filepath.Join(repository, ".cache/images"), Dir: filepath.Join(built.dir, "labs", fmt.Sprint(rand.Uint32())), Ephemeral: true, Hosts: hosts,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -79,6 +79,10 @@ func TestRoleAndApply(t *testing.T) {
 		vars["gofleet_user"] = dict{"name": "deploy", "groups": []string{"adm"}, "authorized_keys": []string{key}}
 		vars["gofleet_users"] = []any{dict{"name": "app", "uid": 4501, "home": "/srv/app", "authorized_keys": []string{key}, "exclusive": true}}
 		vars["gofleet_directories"] = []any{dict{"path": "/opt/app", "owner": "app", "mode": "2750"}}
+		vars["gofleet_cache"] = dict{"build": "/srv/go-build", "group": "adm"}
+		vars["gofleet_environment_files"] = []string{"profile", "environment"}
+		vars["gofleet_ca_certificates"] = []string{w.write("ca.pem", authority(w.T, true))}
+		vars["gofleet_time"] = dict{"zone": "Asia/Shanghai"}
 		if got := w.gofleet("apply", vars); got != "h1=changed h2=changed" {
 			w.Fatalf("apply: %s", got)
 		}
@@ -106,14 +110,17 @@ func TestRoleAndApply(t *testing.T) {
 			}
 		}
 		role(false)
+		role(false, "--check", "--diff")
 		vars["gofleet_environment"] = dict{"LOG_LEVEL": "info"}
+		vars["gofleet_time"] = dict{"zone": "Europe/Paris"}
+		vars["gofleet_cache"] = dict{"build": "/srv/go-build", "modcache": "/srv/go-mod", "group": "adm"}
 		role(true, "--check")
 		role(true)
 		if got := w.gofleet("apply", vars); got != "h1=ok h2=ok" {
 			w.Errorf("apply after the role: %s", got)
 		}
-		if got := w.exec("h1", "sh", "-lc", "echo $LOG_LEVEL"); got != "info" {
-			w.Errorf("LOG_LEVEL is %q", got)
+		if got := w.exec("h1", "sh", "-lc", "echo $LOG_LEVEL; readlink /etc/localtime; grep LOG_LEVEL /etc/environment; stat -c %G /srv/go-mod"); got != "info\n/usr/share/zoneinfo/Europe/Paris\nLOG_LEVEL=info\nadm" {
+			w.Errorf("after the role there is %q", got)
 		}
 		play = strings.Replace(play, "install", "audit", 1)
 		if _, out := w.playbook(play, vars); !strings.Contains(out, "go1.26.8: nothing to do") {
