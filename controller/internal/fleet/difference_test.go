@@ -126,3 +126,43 @@ func TestWholeIsSaidInTheTask(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatIsNeededIsWhatWasOffered has an agent ask for the next part while the
+// one before is still on its way: each need means the offer that it answers.
+func TestWhatIsNeededIsWhatWasOffered(t *testing.T) {
+	a := newArchive(t)
+	asked := make(chan struct{}) // the agent has all its offers
+	var sizes, sent []int64
+	h := withUpload(fakeHost("a", func(a *fakeAgent) {
+		defer close(asked)
+		offered := func() (c wire.Command) {
+			for c.Send == nil && a.in.Read(&c) == nil && c.Send == nil {
+				c = wire.Command{}
+			}
+			return c
+		}
+		need := func(e wire.Event) {
+			a.out.Write(e)
+			sizes = append(sizes, offered().Send.Size)
+			a.out.Write(wire.Event{Need: &wire.Need{Path: "/staging/archive"}})
+		}
+		need(wire.Event{Want: true})
+		need(wire.Event{Lacks: [][2]int{{0, 1}}})
+		a.out.Write(wire.Event{Want: true})
+		offered()
+		asked <- struct{}{}
+		<-asked
+		a.report(wire.Report{Status: wire.Changed})
+	}), a, func(_ context.Context, _ io.ReaderAt, _, size int64, contiguous func(int64)) error {
+		if sent = append(sent, size); len(sent) == 1 {
+			<-asked
+		} else {
+			asked <- struct{}{}
+		}
+		return nil
+	})
+	out := Run(context.Background(), []*Host{h}, options())
+	if r := out.Results[0]; r.Status != wire.Changed || len(sent) != 2 || sent[0] != sizes[0] || sent[1] != sizes[1] || sizes[0] == sizes[1] {
+		t.Errorf("sent %d, offered %d: %+v", sent, sizes, r.Report)
+	}
+}

@@ -259,9 +259,16 @@ func (c *conversation) notes() []string {
 // send brings the bytes from need.Offset on to the host, over SFTP or else
 // through the agent's stdin.
 func (u *upload) send(ctx context.Context, need wire.Need) {
+	// What was offered last when the agent asked: it may ask for the next part
+	// while this step has yet to begin.
+	u.mu.Lock()
+	src := u.transfer
+	u.mu.Unlock()
 	u.begin(func() error {
-		src, err := u.start(ctx)
-		if err != nil {
+		if src == nil {
+			return errNotOffered
+		}
+		if err := u.start(ctx); err != nil {
 			return err
 		}
 		defer u.end()
@@ -295,7 +302,7 @@ func (u *upload) send(ctx context.Context, need wire.Need) {
 				u.out.Write(wire.Command{Have: &n})
 			}
 		}
-		err = u.conn.Upload(ctx, src, need.Offset, src.Size, need.Path, tell)
+		err := u.conn.Upload(ctx, src, need.Offset, src.Size, need.Path, tell)
 		if errors.Is(err, ErrNoUpload) {
 			u.phase("upload: through the agent")
 			// What is appended goes behind what the agent knows of.
@@ -323,21 +330,15 @@ func (u *upload) acknowledge(n int64) {
 	u.acknowledged.Add(n)
 }
 
-// start gives what is to be sent, once nothing else is on its way: an agent
-// that has all its bytes may ask for others before SFTP has closed the file.
-func (u *upload) start(ctx context.Context) (*release.Transfer, error) {
+// start returns once nothing else is on its way: an agent that has all its
+// bytes may ask for others before SFTP has closed the file.
+func (u *upload) start(ctx context.Context) error {
 	select {
 	case u.sending <- struct{}{}:
+		return nil
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.transfer == nil {
-		<-u.sending
-		return nil, errNotOffered
-	}
-	return u.transfer, nil
 }
 
 func (u *upload) end() { <-u.sending }
