@@ -91,6 +91,7 @@ func named(n int) []lab.HostConfig {
 var (
 	toolchainsMu sync.Mutex
 	toolchains   = map[string]*rig.Toolchain{}
+	madeFiles    = map[int]*rig.Files{}
 )
 
 // toolchain makes the toolchain of a version, once for all tests. Those of
@@ -111,6 +112,20 @@ func toolchain(t *testing.T, version string) *rig.Toolchain {
 	check(t, err)
 	toolchains[version] = tc
 	return tc
+}
+
+// files makes a version of modules and sources, once for all tests.
+func files(t *testing.T, version int) *rig.Files {
+	t.Helper()
+	needHosts(t)
+	toolchainsMu.Lock()
+	defer toolchainsMu.Unlock()
+	if madeFiles[version] == nil {
+		f, err := programs.MakeFiles(t.Context(), version)
+		check(t, err)
+		madeFiles[version] = f
+	}
+	return madeFiles[version]
 }
 
 // wantCurrent wants the host's Go to be one of these, whole; nil is none.

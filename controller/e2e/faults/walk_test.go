@@ -21,14 +21,17 @@ type job struct {
 	prepare func(t *testing.T, h *rig.Host)
 	args    []string // of gofleet; apply if empty
 	want    *rig.Toolchain
-	has     []*rig.Toolchain // what a host may have after the job was cut; nil is none
-	then    *rig.Toolchain   // what a host has after the job was done
-	vars    rig.Vars         // of all its runs
+	has     []*rig.Toolchain                      // what a host may have after the job was cut; nil is none
+	then    *rig.Toolchain                        // what a host has after the job was done
+	vars    rig.Vars                              // of all its runs
+	earlier rig.Vars                              // of those before, in place of vars
+	shows   func(w *rig.World, h *rig.Host) error // what else a host has then; nil: everything, and no more
 }
 
 func jobs(t *testing.T) []job {
 	a, b, c := toolchain(t, "1.26.90"), toolchain(t, "1.26.91"), toolchain(t, "1.26.92")
 	old := toolchain(t, "1.20.90") // its settings go to the deploy user's home
+	first, second := files(t, 1), files(t, 2)
 	return []job{
 		{name: "install", want: a, has: []*rig.Toolchain{nil, a}, then: a},
 		{name: "upgrade", before: []*rig.Toolchain{a, b}, want: c, has: []*rig.Toolchain{b, c}, then: c},
@@ -36,6 +39,8 @@ func jobs(t *testing.T) []job {
 		{name: "repair", before: []*rig.Toolchain{a}, prepare: spoil, want: a, then: a},
 		{name: "unmanaged", prepare: unmanaged, want: a, then: a},
 		{name: "rollback", before: []*rig.Toolchain{a, b}, args: []string{"rollback"}, want: b, has: []*rig.Toolchain{a, b}, then: a},
+		{name: "modules and sources", before: []*rig.Toolchain{a}, want: a, has: []*rig.Toolchain{a}, then: a,
+			earlier: first.Vars(), vars: second.Vars(), shows: func(_ *rig.World, h *rig.Host) error { return second.On(h) }},
 		{name: "remove", before: []*rig.Toolchain{a, b}, args: []string{"remove", "--version", a.Version}, want: b, has: []*rig.Toolchain{b}, then: b},
 	}
 }
@@ -75,7 +80,7 @@ func walk(t *testing.T, j job) {
 	if len(points) < 8 {
 		t.Fatalf("only these points: %q", points)
 	}
-	t.Logf("%d points", len(points))
+	t.Logf("%d points: %q", len(points), points)
 	w := world(t, named(len(points))...)
 	vars := prepare(t, w, j)
 	for i, h := range w.Hosts() {
@@ -136,7 +141,11 @@ func trace(t *testing.T, j job) []string {
 func prepare(t *testing.T, w *rig.World, j job) rig.Vars {
 	t.Helper()
 	for _, tc := range j.before {
-		_, err := w.MustRun(t.Context(), rig.Want(tc, w.Everything(0), j.vars), "apply")
+		vars := j.earlier
+		if vars == nil {
+			vars = j.vars
+		}
+		_, err := w.MustRun(t.Context(), rig.Want(tc, w.Everything(0), vars), "apply")
 		check(t, err)
 	}
 	if j.prepare != nil {
@@ -169,7 +178,13 @@ func again(t *testing.T, w *rig.World, vars rig.Vars, j job) {
 	if j.args[0] == "apply" {
 		wantWholeBy(t, w, vars, j.then, j.args)
 		for _, h := range w.Hosts() {
-			if err := w.Has(h, j.then, 0); err != nil {
+			err := error(nil)
+			if j.shows != nil {
+				err = j.shows(w, h)
+			} else {
+				err = w.Has(h, j.then, 0)
+			}
+			if err != nil {
 				t.Error(err)
 			}
 		}
