@@ -2,4 +2,4 @@
 
 package main
 
-func checkDescriptors(int, int) error { return nil }
+func checkDescriptors(int, int, int) error { return nil }

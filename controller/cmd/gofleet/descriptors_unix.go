@@ -16,8 +16,9 @@ const (
 )
 
 // checkDescriptors raises the limit of open files as far as it goes, and
-// refuses a run that would come to it.
-func checkDescriptors(forks, hosts int) error {
+// refuses a run that would come to it. Jumps are the files of connections to
+// jump hosts.
+func checkDescriptors(forks, hosts, jumps int) error {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return nil // then it shows itself, host by host
@@ -28,16 +29,24 @@ func checkDescriptors(forks, hosts int) error {
 			limit = raised
 		}
 	}
-	return enoughFiles(min(forks, hosts), limit.Cur)
+	return enoughFiles(min(forks, hosts), jumps, limit.Cur)
 }
 
-// enoughFiles refuses more hosts at once than a limit of open files allows.
-func enoughFiles(atOnce int, limit uint64) error {
-	need := uint64(max(atOnce, 1))*filesForHost + filesForOther
+// enoughFiles refuses more hosts at once, and the way to them, than a limit of
+// open files allows.
+func enoughFiles(atOnce, jumps int, limit uint64) error {
+	need := uint64(max(atOnce, 1))*filesForHost + uint64(jumps) + filesForOther
 	if need <= limit {
 		return nil
 	}
-	most := (int64(limit) - filesForOther) / filesForHost
-	return hint(fmt.Errorf("%d hosts at once may need %d open files, and this process may have %d", atOnce, need, limit),
-		fmt.Sprintf("give --forks at most %d, or raise the hard limit (ulimit -Hn)", max(most, 1)))
+	by := ""
+	if jumps > 0 {
+		by = fmt.Sprintf(", %d of them for jump hosts", jumps)
+	}
+	err := fmt.Errorf("%d hosts at once may need %d open files%s, and this process may have %d", atOnce, need, by, limit)
+	most := (int64(limit) - filesForOther - int64(jumps)) / filesForHost
+	if jumps > 0 && most < 1 {
+		return hint(err, "connections to jump hosts stay for the whole run: take the hosts in several runs (-l), or raise the hard limit (ulimit -Hn)")
+	}
+	return hint(err, fmt.Sprintf("give --forks at most %d, or raise the hard limit (ulimit -Hn)", max(most, 1)))
 }

@@ -81,12 +81,14 @@ func TestLimitToHostsOfARun(t *testing.T) {
 func TestEnoughFiles(t *testing.T) {
 	for _, tt := range []struct {
 		atOnce int
+		jumps  int
 		limit  uint64
 		hint   string
 	}{
-		{50, 1024, ""}, {320, 1024, ""}, {321, 1024, "at most 320"}, {5000, 1024, "at most 320"}, {1, 10, "at most 1,"},
+		{50, 0, 1024, ""}, {320, 0, 1024, ""}, {321, 0, 1024, "at most 320"}, {5000, 0, 1024, "at most 320"}, {1, 0, 10, "at most 1,"},
+		{300, 60, 1024, ""}, {320, 60, 1024, "at most 300"}, {50, 5000, 1024, "several runs"}, {50, 810, 1024, ""},
 	} {
-		err := enoughFiles(tt.atOnce, tt.limit)
+		err := enoughFiles(tt.atOnce, tt.jumps, tt.limit)
 		switch {
 		case tt.hint == "" && err != nil:
 			t.Errorf("%d hosts, %d files: %v", tt.atOnce, tt.limit, err)

@@ -170,9 +170,6 @@ func (a *app) plan(inv *inventory.Inventory, p *planned) (err error) {
 		rollout.Batches = fleet.Batches(serial, len(p.hosts))
 	}
 	p.options.Rollout = rollout
-	if err := checkDescriptors(a.connect.forks, len(p.hosts)); err != nil {
-		return err
-	}
 	return p.checkBudget()
 }
 
@@ -284,6 +281,9 @@ func (a *app) runHosts(cmd *cobra.Command, ui *report.Reporter, p *planned) (*fl
 	defer archives.close()
 	targets, err := p.targets(connector)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkDescriptors(o.Forks, len(targets), connector.dialer.JumpFiles(targets, o.Forks)); err != nil {
 		return nil, err
 	}
 	work, err := prepare(ctx, connector, archives, p.hosts, targets, p.specs, o.Command)

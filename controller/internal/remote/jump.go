@@ -38,7 +38,7 @@ func (d *Dialer) lastJump(ctx context.Context, s *settings) (*sshTransport, erro
 	var chain []string
 	for i := range s.jumps {
 		hop := &s.jumps[i]
-		chain = append(chain, hop.user+"@"+hop.addr(), strings.Join(hop.named, "\x01"))
+		chain = append(chain, hop.id())
 		j, err := d.jump(strings.Join(chain, "\x00"))
 		if err != nil {
 			return nil, err
@@ -128,4 +128,47 @@ func (t *sshTransport) dial(ctx context.Context, addr string) (net.Conn, error) 
 		return nil, fmt.Errorf("the connection to the jump host was lost: %w", io.ErrUnexpectedEOF)
 	}
 	return conn, err
+}
+
+// JumpFiles is how many open files the connections to jump hosts may take that
+// are on the way to targets, with so many hosts at work at once: they stay
+// until Close. Only the first of a chain has any, the others go through it. A
+// target that cannot be resolved counts for nothing: Dial says why.
+func (d *Dialer) JumpFiles(targets []Target, atOnce int) int {
+	type hop struct {
+		each, hosts int
+	}
+	hops := map[string]*hop{}
+	for _, t := range targets {
+		if t.Local {
+			continue
+		}
+		s, err := d.resolve(t)
+		if err != nil || len(s.jumps) == 0 {
+			continue
+		}
+		first := &s.jumps[0]
+		for len(first.jumps) > 0 { // its own, of ssh_config
+			first = &first.jumps[0]
+		}
+		h := hops[first.id()]
+		if h == nil {
+			h = &hop{each: 1}
+			if first.proxyCommand != "" {
+				h.each = 3 // its pipes
+			}
+			hops[first.id()] = h
+		}
+		h.hosts++
+	}
+	files, seats := 0, cmp.Or(d.ForwardsEach, forwardsEach)
+	for _, h := range hops {
+		files += h.each * ((min(h.hosts, max(atOnce, 1)) + seats - 1) / seats)
+	}
+	return files
+}
+
+// id tells one jump host from another: hosts with the same share a connection.
+func (s *settings) id() string {
+	return s.user + "@" + s.addr() + "\x00" + strings.Join(s.named, "\x01")
 }
