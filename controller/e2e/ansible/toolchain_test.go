@@ -133,6 +133,47 @@ func TestRoleAndApply(t *testing.T) {
 	})
 }
 
+// TestOrdinary: who cannot become root uses the playbooks as they are, and
+// keeps Go in the home.
+func TestOrdinary(t *testing.T) {
+	someAnsible(t, []lab.HostConfig{{}}, func(w *world) {
+		vars := merge(w.vars("1.26.8"), dict{"ansible_user": lab.PlainUser, "ansible_become": false, "gofleet_root": "/home/plain/gofleet"})
+		playbooks := filepath.Join(built.collections, "ansible_collections/gofleet/golang/playbooks") // 2.14 does not find them by name
+		run := func(playbook string, changed bool, more dict, args ...string) {
+			w.Helper()
+			events, out := w.playbook(filepath.Join(playbooks, playbook+".yml"), merge(vars, more), args...)
+			did := false
+			for _, e := range events {
+				if e.Outcome != "ok" {
+					w.Fatalf("%s: %s: %s\n%s", playbook, e.Outcome, e.Result.text(), out)
+				}
+				did = did || e.Result.Changed
+			}
+			if len(events) < 2 || did != changed {
+				w.Fatalf("%s: changed=%v, want %v:\n%s", playbook, did, changed, out)
+			}
+		}
+		run("install", true, w.vars("1.26.7"), "--check")
+		run("install", true, w.vars("1.26.7"))
+		if got := w.gofleet("apply", merge(vars, w.vars("1.26.7"))); got != "h1=ok" {
+			w.Errorf("apply after the role: %s", got)
+		}
+		if got := w.gofleet("apply", vars); got != "h1=changed" {
+			w.Errorf("gofleet says %s", got)
+		}
+		run("install", false, nil)
+		run("audit", false, nil)
+		run("rollback", true, nil)
+		if got := w.exec("h1", "sh", "-c", "/home/plain/gofleet/go/bin/go version; find /home/plain ! -user plain; ls -d /usr/local/go /usr/local/lib/gofleet 2>/dev/null; true"); got != "go version go1.26.7 linux/"+runtime.GOARCH {
+			w.Errorf("on the host:\n%s", got)
+		}
+		_, out := w.playbook(filepath.Join(playbooks, "install.yml"), merge(vars, dict{"gofleet_users": []any{dict{"name": "app"}}}))
+		if !strings.Contains(out, "needs_root") {
+			w.Errorf("what needs root is not refused by that name:\n%s", out)
+		}
+	})
+}
+
 // TestUnmet: a host that fails a precondition is changed in nothing.
 func TestUnmet(t *testing.T) {
 	eachAnsible(t, []lab.HostConfig{{Memory: 512 << 20}}, func(w *world) {
