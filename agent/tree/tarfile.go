@@ -13,7 +13,8 @@ import (
 // with PAX records and GNU's long names. It is made for archives of which any
 // but the plainest entry is refused: it tells names, kinds, modes and sizes,
 // and nothing else. It accepts less than archive/tar, which the tests hold it
-// against, and what both accept they read alike.
+// against, and what both accept they read alike. docs/decisions/own-tar.md says
+// why there is one.
 type tarReader struct {
 	content
 	pad  int // bytes behind the content, up to a whole block
