@@ -306,6 +306,9 @@ func TestModuleFile(t *testing.T) {
 				w.Errorf("changed should be %v: %+v", changed, r)
 			}
 		}
+		if r := run("go_toolchain", merge(options, dict{"packages": []string{"no-such-package"}})); !r.Failed || !strings.Contains(r.text(), "nobody is there to bring them") {
+			w.Errorf("packages: %+v", r)
+		}
 		delete(options, "sha256")
 		if r := run("go_toolchain", merge(options, dict{"go_version": "1.26.7"})); !r.Failed || !strings.Contains(r.text(), "only a pin is evidence") {
 			w.Errorf("without a pin: %+v", r)
