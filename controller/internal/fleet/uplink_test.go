@@ -102,6 +102,27 @@ func TestClimberFollowsALinkThatChanges(t *testing.T) {
 	}
 }
 
+// Fewer uploads go on when the controller's processors are taken, by this run or
+// others, and more again once they are not.
+func TestClimberGivesWayToABusyController(t *testing.T) {
+	l := link{each: 10 * mega, all: 1000 * mega, waiting: 1000}
+	c := newClimber(50, 2)
+	l.looks(c, 100)
+	if s := c.settled(); s.Uploads < 48 {
+		t.Fatalf("settled on %s, with room for all", s)
+	}
+	l.busyFrom, l.all = 1, 40*mega // what is left of the processors sends no more than four did
+	l.looks(c, 300)
+	if s := c.settled(); s.Uploads > 5 {
+		t.Errorf("settled on %s, with the controller busy", s)
+	}
+	l.busyFrom, l.all = 0, 1000*mega
+	l.looks(c, 300)
+	if s := c.settled(); s.Uploads < 48 {
+		t.Errorf("settled on %s, once it is not busy any more", s)
+	}
+}
+
 // Where no host waits, the number of uploads is not what bounds the rate.
 func TestClimberLearnsNothingWhereNobodyWaits(t *testing.T) {
 	l := link{each: mega, all: 100 * mega}
