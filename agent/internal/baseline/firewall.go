@@ -107,7 +107,8 @@ func firewall(ctx context.Context, p *planner) error {
 	if err != nil || rules.tool == nil {
 		return err
 	}
-	plan, err := p.planFirewall(want, noted, rules)
+	known := p.ofThisPlace(noted, rules)
+	plan, err := p.planFirewall(want, known, rules)
 	if err != nil {
 		return err
 	}
@@ -123,7 +124,7 @@ func firewall(ctx context.Context, p *planner) error {
 		}
 		plan.reload = how != ""
 	}
-	next := nextFirewall(want, noted, rules, plan)
+	next := nextFirewall(want, known, rules, plan)
 	if plan.none() {
 		p.rec.Firewall = next
 		return nil
@@ -131,6 +132,19 @@ func firewall(ctx context.Context, p *planner) error {
 	p.rec.Firewall = announced(noted, next)
 	p.steps = append(p.steps, p.firewallStep(plan, rules, noted, next))
 	return nil
+}
+
+// ofThisPlace is what the record says without the policy of another place: that
+// was firewalld's default zone then, or another tool's, and is not for this one.
+func (p *planner) ofThisPlace(noted *record.Firewall, rules ruleset) *record.Firewall {
+	if noted.Place == rules.tool.place() {
+		return noted
+	}
+	known := *noted
+	if known.Closed, known.Policy = false, ""; noted.Policy != "" {
+		p.warn(fmt.Sprintf("gofleet_firewall: what no rule names stays shut out by %s, which is another firewall or zone than is in use now; before gofleet its policy was %s", noted.Place, noted.Policy))
+	}
+	return &known
 }
 
 // planFirewall compares what is wanted with what is there.
@@ -254,7 +268,7 @@ func (p *planner) keepOpen(port int, login login, wanted []pass, have ruleset) (
 	if port != login.port || login.client == nil {
 		return r, !named(port, others, anyZone(have)...), nil
 	}
-	covered := slices.ContainsFunc(others, func(a pass) bool { return a.zone == have.came && a.lets(port, *login.client) })
+	covered := have.cameByOpenZone() || slices.ContainsFunc(others, func(a pass) bool { return a.zone == have.came && a.lets(port, *login.client) })
 	switch {
 	case covered && !named(port, wanted, have.came) && slices.Contains(have.ours, pass{r, login.client.V6, have.came}):
 		return r, true, nil
@@ -272,6 +286,12 @@ func named(port int, all []pass, zones ...string) bool {
 	return slices.ContainsFunc(all, func(a pass) bool {
 		return a.Protocol == "tcp" && a.First <= port && port <= a.Last && slices.Contains(zones, a.zone)
 	})
+}
+
+// cameByOpenZone reports whether this run came in by a zone that lets in all,
+// which stays as it is.
+func (r ruleset) cameByOpenZone() bool {
+	return slices.ContainsFunc(r.zones, func(z zone) bool { return z.name == r.came && z.policy == zoneOpen })
 }
 
 func anyZone(r ruleset) []string {

@@ -178,6 +178,7 @@ func TestSSHInItsZone(t *testing.T) {
 		{"another zone lets it in", 22, ruleset{all: ssh, zones: zones, came: "internal"}, true},
 		{"its zone lets it in", 22, ruleset{all: inZone("internal", ssh), zones: zones, came: "internal"}, false},
 		{"it came by the default zone", 22, ruleset{all: inZone("internal", ssh), zones: zones}, true},
+		{"its zone lets all in", 22, ruleset{zones: []zone{{name: "trusted", policy: zoneOpen}}, came: "trusted"}, false},
 		{"another port that another zone knows", 2222, ruleset{all: inZone("internal", other), zones: zones}, false},
 		{"another port that no zone knows", 2222, ruleset{zones: zones, came: "internal"}, true},
 	} {
@@ -185,6 +186,23 @@ func TestSSHInItsZone(t *testing.T) {
 		if _, needed, err := p.keepOpen(tt.port, came, nil, tt.have); needed != tt.needed || err != nil {
 			t.Errorf("%s: needed %t, %v", tt.name, needed, err)
 		}
+	}
+}
+
+// TestPolicyOfAnotherPlace: what the record says of one zone's policy is not
+// given to the zone that has become the default one.
+func TestPolicyOfAnotherPlace(t *testing.T) {
+	noted := &record.Firewall{Tool: "firewalld", Place: "/etc/firewalld/zones/public.xml", Policy: zoneOpen, Closed: true}
+	for _, zone := range []string{"public", "internal"} {
+		p := &planner{want: &spec.Spec{}, rec: &record.Record{}}
+		have := ruleset{tool: firewalld{zone: zone}, policy: zoneDefault}
+		plan, err := p.planFirewall(nil, p.ofThisPlace(noted, have), have)
+		if same := zone == "public"; err != nil || (plan.policy == zoneOpen) != same || (len(p.warnings) == 0) != same {
+			t.Errorf("%s: %+v, warnings %q, %v", zone, plan, p.warnings, err)
+		}
+	}
+	if noted.Policy == "" || !noted.Closed {
+		t.Error("the record was changed")
 	}
 }
 
