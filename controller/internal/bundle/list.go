@@ -19,7 +19,8 @@ type List struct {
 	Archives []ListedArchive `json:"archives"`
 	Programs []File          `json:"programs"` // gofleet, agents, the collection
 	Modules  []ListedModule  `json:"modules"`
-	Files    []File          `json:"files"` // everything
+	Packages []ListedPackage `json:"packages"` // of distributions
+	Files    []File          `json:"files"`    // everything
 }
 
 // ListedArchive is a Go archive, and the evidence that travels with it.
@@ -43,7 +44,7 @@ type ListedModule struct {
 // List describes what is in the bundle.
 func (b *Bundle) List() *List {
 	l := &List{Path: b.path, MadeBy: b.MadeBy(), Trusted: b.signer != "", Files: b.Files(),
-		Archives: []ListedArchive{}, Programs: []File{}, Modules: []ListedModule{}}
+		Archives: []ListedArchive{}, Programs: []File{}, Modules: []ListedModule{}, Packages: []ListedPackage{}}
 	if id, ok := b.SignedBy(); ok {
 		l.SignedBy = id.String()
 	}
@@ -58,7 +59,9 @@ func (b *Bundle) List() *List {
 		case ProgramsDir + "/", AgentsDir + "/", CollectionDir + "/":
 			l.Programs = append(l.Programs, f)
 		default:
-			if mod, v, ok := zipOf(f.Path); ok {
+			if p, ok := packageOf(f); ok {
+				l.Packages = append(l.Packages, p)
+			} else if mod, v, ok := zipOf(f.Path); ok {
 				l.Modules = append(l.Modules, ListedModule{mod, v, f.Size, b.hasRecord(mod, v)})
 			}
 		}
@@ -120,5 +123,25 @@ func (l *List) String() string {
 			fmt.Fprintf(&t, "    %-42s %9s\n", m.Path+" "+m.Version, spec.FormatSize(m.Size))
 		}
 	}
+	l.packages(&t)
 	return t.String()
+}
+
+// packages lists them by distribution and architecture, as they lie.
+func (l *List) packages(t *strings.Builder) {
+	for i := 0; i < len(l.Packages); {
+		first, n, size := l.Packages[i], 0, int64(0)
+		for _, p := range l.Packages[i:] {
+			if p.Distribution != first.Distribution || p.dir != first.dir {
+				break
+			}
+			n++
+			size += p.Size
+		}
+		fmt.Fprintf(t, "  %-44s %9s\n", fmt.Sprintf("%d packages of %s/%s", n, first.Distribution, first.dir), spec.FormatSize(size))
+		for _, p := range l.Packages[i : i+n] {
+			fmt.Fprintf(t, "    %-42s %9s\n", p.Name+" "+p.Version, spec.FormatSize(p.Size))
+		}
+		i += n
+	}
 }

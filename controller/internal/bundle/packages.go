@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -146,3 +147,59 @@ func (o *CreateOptions) checkPackages() error {
 
 // Resolvable are the distributions that apt resolves.
 func Resolvable() []string { return distro.Names() }
+
+// ListedPackage is a package of a distribution.
+type ListedPackage struct {
+	Distribution string `json:"distribution"` // debian-12
+	Name         string `json:"name"`
+	Version      string `json:"version"`
+	Arch         string `json:"arch"` // as the distribution calls it
+	Size         int64  `json:"size"` // of the file
+
+	dir string // below the distribution: an architecture, or rpm
+}
+
+// packageOf says which package a file is, by its name: that of a .deb has its
+// version without a colon.
+func packageOf(f File) (p ListedPackage, ok bool) {
+	parts := strings.Split(f.Path, "/")
+	if len(parts) != 4 || parts[0] != PackagesDir {
+		return p, false
+	}
+	p = ListedPackage{Distribution: parts[1], Size: f.Size, dir: parts[2]}
+	if stem, isDeb := strings.CutSuffix(parts[3], ".deb"); isDeb {
+		fields := strings.Split(stem, "_")
+		if len(fields) != 3 {
+			return p, false
+		}
+		p.Name, p.Version, p.Arch = fields[0], strings.ReplaceAll(fields[1], "%3a", ":"), fields[2]
+		return p, true
+	}
+	stem, isRPM := strings.CutSuffix(parts[3], ".rpm")
+	dot := strings.LastIndexByte(stem, '.')
+	if !isRPM || dot < 0 {
+		return p, false
+	}
+	stem, p.Arch = stem[:dot], stem[dot+1:]
+	release := strings.LastIndexByte(stem, '-')
+	if release < 0 {
+		return p, false
+	}
+	version := strings.LastIndexByte(stem[:release], '-')
+	if version <= 0 {
+		return p, false
+	}
+	p.Name, p.Version = stem[:version], stem[version+1:]
+	return p, true
+}
+
+// purl is the package's URL, as SBOMs have it.
+func (p ListedPackage) purl() string {
+	kind := "deb"
+	if p.dir == rpmDir {
+		kind = "rpm"
+	}
+	vendor, _, _ := strings.Cut(p.Distribution, "-")
+	escape := func(s string) string { return strings.ReplaceAll(url.PathEscape(s), "+", "%2B") }
+	return fmt.Sprintf("pkg:%s/%s/%s@%s?arch=%s&distro=%s", kind, vendor, escape(p.Name), escape(p.Version), p.Arch, p.Distribution)
+}

@@ -48,8 +48,8 @@ type property struct {
 	Value string `json:"value"`
 }
 
-// newSBOM describes the files of a bundle: archives, programs, the collection
-// and modules.
+// newSBOM describes the files of a bundle: archives, programs, the collection,
+// modules and distributions' packages.
 func newSBOM(madeBy string, files []File) []byte {
 	s := sbom{Format: "CycloneDX", Spec: "1.6", Version: 1, Components: []component{}}
 	s.Metadata.Tools.Components = []component{{Type: "application", Name: "gofleet", Version: madeBy}}
@@ -89,6 +89,9 @@ func componentOf(f File, madeBy string) (component, bool) {
 		return component{Type: "application", Name: base, Version: madeBy}, true
 	case CollectionDir + "/":
 		return component{Type: "library", Name: base}, true
+	}
+	if p, ok := packageOf(f); ok {
+		return component{Type: "library", Name: p.Name, Version: p.Version, PURL: p.purl()}, true
 	}
 	mod, v, ok := zipOf(f.Path)
 	if !ok {
