@@ -78,7 +78,7 @@ func (h *Host) Simulate(ctx context.Context, index []byte) (*Plan, error) {
 	if err := h.mayUpgrade(ctx, dir, plan); err != nil {
 		return nil, err
 	}
-	if len(plan.New)+len(plan.Newer) == 0 {
+	if len(plan.New)+len(plan.Newer) == 0 && !plan.configures {
 		return nil, refused(fmt.Errorf("the bundle has nothing newer of %s than is installed", strings.Join(h.Names(), ", ")), "lower min, or make the bundle for a newer release")
 	}
 	for _, l := range h.Lacks {
@@ -90,10 +90,20 @@ func (h *Host) Simulate(ctx context.Context, index []byte) (*Plan, error) {
 	return plan, nil
 }
 
+// install are apt's arguments for an installation out of dir. What a cut one
+// left may lack what it needs, which apt mends only if told so.
+func (h *Host) install(dir string) []string {
+	args := []string{"--with-source", filepath.Join(dir, IndexName), "install"}
+	if len(h.Cut) > 0 {
+		args = append(args, "--fix-broken")
+	}
+	return args
+}
+
 // ask has apt simulate the installation of names out of the index in dir. What
 // nothing allows is refused; which upgrades are allowed is not judged here.
 func (h *Host) ask(ctx context.Context, dir string, names []string) (*Plan, error) {
-	out, err := apt(ctx, dir, append([]string{"--with-source", filepath.Join(dir, IndexName), simulate, "install"}, names...)...)
+	out, err := apt(ctx, dir, slices.Concat(h.install(dir), []string{simulate}, names)...)
 	var exit *hostcmd.ExitError
 	if errors.As(err, &exit) {
 		return nil, refused(fmt.Errorf("apt cannot install %s: %s", strings.Join(names, ", "), hostcmd.Printable(unmet(string(out), exit.Output), 600)),
@@ -166,6 +176,8 @@ func (h *Host) parseSimulation(out string) (plan *Plan, others []string) {
 		}
 		name, _, _ := strings.Cut(hostcmd.Printable(f[1], 100), ":")
 		switch f[0] {
+		case "Conf":
+			plan.configures = true
 		case "Inst":
 			p := Package{Name: name}
 			if have, isOld := strings.CutPrefix(f[2], "["); isOld && len(f) > 3 {
@@ -173,9 +185,9 @@ func (h *Host) parseSimulation(out string) (plan *Plan, others []string) {
 			}
 			p.Version = hostcmd.Printable(strings.TrimPrefix(f[2], "("), 100)
 			switch l := h.lacking(name); {
-			case p.Have == "":
+			case p.Have == "" || h.unfinished(name):
 				_, known := h.has[name]
-				p.purge = !known
+				p.Have, p.purge = "", !known || slices.Contains(h.Cut, name)
 				plan.New = append(plan.New, p)
 			case compareDebian(p.Version, p.Have) < 0:
 				others = append(others, fmt.Sprintf("downgrade %s from %s to %s", name, p.Have, p.Version))
@@ -232,7 +244,7 @@ func (p *Plan) Install(ctx context.Context, dir string) error {
 	if p.host.Family != spec.Debian {
 		return p.installRPM(ctx, dir)
 	}
-	_, err := apt(ctx, dir, append([]string{"--with-source", filepath.Join(dir, IndexName), "install"}, p.host.Names()...)...)
+	_, err := apt(ctx, dir, append(p.host.install(dir), p.host.Names()...)...)
 	return explain(err)
 }
 
@@ -250,14 +262,20 @@ func explain(err error) error {
 	return wire.NewError(wire.KindBaseline, err, "look at the host's /var/log/dpkg.log and /var/log/apt/term.log")
 }
 
-// Recover brings a package system in order whose work for gofleet was cut.
+// Recover brings a package system in order whose work for gofleet was cut, as
+// far as can be done with what is unpacked: what still lacks something is left
+// for Install, which brings it.
 func (h *Host) Recover(ctx context.Context) error {
 	if h.Family != spec.Debian {
 		return nil
 	}
 	_, err := hostcmd.Command{Program: hostcmd.Find("dpkg"), Args: []string{"--force-confdef", "--force-confold", "--configure", "-a"},
 		Env: []string{"DEBIAN_FRONTEND=noninteractive"}, Patience: workPatience}.Run(ctx)
-	return explain(err)
+	var exit *hostcmd.ExitError
+	if errors.As(err, &exit) {
+		return nil
+	}
+	return err
 }
 
 // Uninstall takes Install back: what was not there goes, with its configuration

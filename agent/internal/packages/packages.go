@@ -33,6 +33,7 @@ var rpmDatabases = []string{"/usr/lib/sysimage/rpm", "/var/lib/rpm"}
 type Host struct {
 	Family string // of its distribution, as in package spec
 	Lacks  []Lack
+	Cut    []string             // what a run was installing that was cut
 	has    map[string]installed // Debian's
 	may    map[string]bool      // named packages with upgrade: true
 }
@@ -155,6 +156,8 @@ type Plan struct {
 	Along []Package // others that are upgraded for them, as upgrade: true allows
 	Files []string  // base names of the files that it takes
 	host  *Host
+
+	configures bool // what is unpacked already is configured
 }
 
 // Package is one package of a plan.

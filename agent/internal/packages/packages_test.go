@@ -118,3 +118,21 @@ func TestUnsigned(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+// A cut installation left git half configured: it is completed, and taken back
+// only if it was gofleet's.
+func TestUnfinished(t *testing.T) {
+	const out = "Inst git [1:2.39.5-0+deb12u2] (1:2.39.5-0+deb12u2 x [amd64])\nConf git (1:2.39.5-0+deb12u2 x [amd64])\n"
+	for _, cut := range [][]string{nil, {"git"}} {
+		h := debianHost(spec.Package{Name: "git"})
+		h.Cut = cut
+		plan, others := h.parseSimulation(out)
+		if len(others) > 0 || len(plan.Along)+len(plan.Newer) > 0 || len(plan.New) != 1 || plan.New[0].purge != (cut != nil) || plan.Diff() != "+git 1:2.39.5-0+deb12u2\n" {
+			t.Errorf("cut %q: %+v, others %q", cut, plan, others)
+		}
+	}
+	plan, _ := debianHost(spec.Package{Name: "git"}).parseSimulation("Conf git (1:2.39.5-0+deb12u2 x [amd64])\n")
+	if len(plan.New) > 0 || !plan.configures {
+		t.Errorf("what is unpacked is to be configured: %+v", plan)
+	}
+}

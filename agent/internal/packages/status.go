@@ -51,6 +51,15 @@ func parseStatus(text string) map[string]installed {
 	return has
 }
 
+// unfinished tells a package whose installation was cut.
+func (h *Host) unfinished(name string) bool {
+	switch h.has[name].state {
+	case "", isInstalled, "not-installed", "config-files":
+		return false
+	}
+	return true
+}
+
 // parseAPK reads apk's list of what is installed.
 func parseAPK(text string) map[string]string {
 	has := map[string]string{}

@@ -74,7 +74,7 @@ func (j *job) planPackages(ctx context.Context) ([]change.Step, error) {
 	if p.host, err = packages.Look(ctx, j.task.Spec.Packages, j.report.Facts.Distribution); err != nil {
 		return nil, fmt.Errorf("gofleet_packages: %w", err)
 	}
-	p.cut = len(j.record.DoingPackages) > 0
+	p.host.Cut = slices.Clone(j.record.DoingPackages)
 	if len(p.host.Lacks) == 0 {
 		j.notePackages(j.record.DoingPackages) // a run that was cut had come to its end
 		return nil, nil
@@ -201,6 +201,9 @@ func (j *job) receivePackages(ctx context.Context) error {
 		return nil
 	}
 	j.phaseBegins(string(wire.PartPackages))
+	if err := p.host.WaitFree(ctx); err != nil {
+		return fmt.Errorf("gofleet_packages: %w", err)
+	}
 	wanted := map[string]bool{path.Join(p.from, packages.IndexName): true}
 	for _, name := range p.plan.Files {
 		wanted[path.Join(p.from, name)] = true
@@ -236,7 +239,7 @@ func (j *job) packageStep() change.Step {
 	return change.Step{
 		Name: p.plan.Title(), Diff: p.plan.Diff(),
 		Do: func(ctx context.Context) error {
-			if p.cut {
+			if len(p.host.Cut) > 0 {
 				if err := p.host.Recover(ctx); err != nil {
 					return err
 				}
