@@ -102,6 +102,32 @@ func TestClimberFollowsALinkThatChanges(t *testing.T) {
 	}
 }
 
+// TestClimberWithWhatWasMeasured has the rates of go1.26.8 as gzip to 8 lab hosts
+// on 2 CPUs, by how many uploads went on at once: over the lab's own link, where
+// hosts are what is slow, and over one of 100 Mbit/s (tc's tbf), which one fills nearly.
+func TestClimberWithWhatWasMeasured(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		rates       [9]float64 // MB a second; where nothing was measured, as between its neighbours
+		least, most int
+	}{
+		{"the lab's link", [9]float64{0, 19.4, 20.1, 25.0, 30.0, 31.2, 32.4, 33.7, 34.9}, 8, 8},
+		{"100 Mbit/s", [9]float64{0, 11.1, 11.2, 11.2, 11.2, 11.2, 11.2, 11.2, 11.2}, 1, 4},
+	} {
+		c := newClimber(8, 2)
+		now := load{waiting: 8}
+		for range 60 {
+			now.at = now.at.Add(time.Second)
+			now.bytes += int64(tt.rates[c.size] * mega)
+			now.cpu += 80 * time.Millisecond // 1.4 s in 18 s
+			c.look(now)
+		}
+		if s := c.settled(); s.Uploads < tt.least || s.Uploads > tt.most {
+			t.Errorf("%s: settled on %s, want %d to %d", tt.name, s, tt.least, tt.most)
+		}
+	}
+}
+
 // Fewer uploads go on when the controller's processors are taken, by this run or
 // others, and more again once they are not.
 func TestClimberGivesWayToABusyController(t *testing.T) {
