@@ -33,7 +33,6 @@ type packaging struct {
 	tree tree.Manifest
 	from string // directory of the host's distribution in the bundle
 	dir  string // where its files lie on the host
-	cut  bool   // an earlier run of gofleet was cut while it installed
 	hint string // the way out of there being no bundle, if it is another one than usual
 }
 
