@@ -212,6 +212,7 @@ func (l *localTransport) exec(_ context.Context, command string, tty bool) (proc
 	return p, nil
 }
 
+func (l *localTransport) answers() bool         { return true }
 func (l *localTransport) broken() error         { return nil }
 func (l *localTransport) over() <-chan struct{} { return nil }
 

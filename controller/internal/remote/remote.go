@@ -138,6 +138,8 @@ type transport interface {
 	exec(ctx context.Context, command string, tty bool) (process, error)
 	// upload is Conn.Upload.
 	upload(ctx context.Context, u upload) error
+	// answers asks the other end, and is false if the transport ends first.
+	answers() bool
 	// broken tells why the transport ended by itself, or nil.
 	broken() error
 	// over is closed when the transport has ended; nil if it cannot end.
@@ -146,11 +148,22 @@ type transport interface {
 }
 
 // brokenSoon is broken after what ends a channel was seen: when a connection
-// ends, its channels do so a moment earlier.
+// ends, its channels do so a moment earlier. So the other end is asked: it
+// answers, or the connection ends, which is waited for.
 func brokenSoon(t transport) error {
+	answers := make(chan bool, 1)
+	go func() { answers <- t.answers() }()
 	select {
 	case <-t.over():
-	case <-time.After(300 * time.Millisecond):
+	case there := <-answers:
+		if there {
+			break
+		}
+		select { // it is asked itself then whether its jump host is there
+		case <-t.over():
+		case <-time.After(2 * answerGrace):
+		}
+	case <-time.After(answerGrace):
 	}
 	return t.broken()
 }

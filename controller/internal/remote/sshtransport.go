@@ -30,6 +30,10 @@ type sshTransport struct {
 const (
 	defaultAlive    = 15 * time.Second
 	defaultAliveMax = 3
+
+	// answerGrace is how long a host may take to answer before a connection
+	// counts as whole whose channel has ended. keepAlive asks for longer.
+	answerGrace = 5 * time.Second
 )
 
 // newSSHTransport watches a connection; via is the jump host on its way, or nil.
@@ -70,12 +74,8 @@ func (t *sshTransport) keepAlive(interval time.Duration, misses int) {
 		case <-t.done:
 			return
 		}
-		answer := make(chan error, 1)
-		go func() {
-			// The answer is a failure where the request is not known: an answer all the same.
-			_, _, err := t.client.SendRequest("keepalive@openssh.com", true, nil)
-			answer <- err
-		}()
+		answer := make(chan bool, 1)
+		go func() { answer <- t.answers() }()
 		wait := time.NewTimer(time.Duration(misses) * interval)
 		select {
 		case <-answer:
@@ -88,6 +88,12 @@ func (t *sshTransport) keepAlive(interval time.Duration, misses int) {
 		}
 		wait.Stop()
 	}
+}
+
+func (t *sshTransport) answers() bool {
+	// The answer is a failure where the request is not known: an answer all the same.
+	_, _, err := t.client.SendRequest("keepalive@openssh.com", true, nil)
+	return err == nil
 }
 
 // end notes the first reason why the connection ended.
