@@ -182,7 +182,8 @@ func (t *Template) Eval(r *Run) (any, error) {
 	return nil, err
 }
 
-// output collects what a template prints. A single value keeps its type.
+// output collects what a template prints, which none is not. A single value
+// keeps its type.
 type output struct {
 	run   *Run
 	first any
@@ -191,8 +192,9 @@ type output struct {
 }
 
 func (o *output) add(v any) error {
-	if s, ok := v.(string); ok && s == "" && o.n > 0 {
-		return nil
+	v, err := o.run.Force(v)
+	if v == nil || err != nil {
+		return err
 	}
 	if o.n == 0 {
 		o.first, o.n = v, 1

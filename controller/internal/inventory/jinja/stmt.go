@@ -49,7 +49,12 @@ func execAll(body []stmt, f *frame, out *output) error {
 
 type textStmt string
 
-func (s textStmt) exec(_ *frame, out *output) error { return out.add(string(s)) }
+func (s textStmt) exec(_ *frame, out *output) error {
+	if s == "" { // all of it was white space that a tag took
+		return nil
+	}
+	return out.add(string(s))
+}
 
 type printStmt struct{ e expr }
 
