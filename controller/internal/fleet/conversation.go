@@ -240,6 +240,8 @@ func (c *conversation) converse(ctx context.Context) (*wire.Report, error) {
 		case <-lastWord:
 			return nil, cmp.Or(failed, deaf)
 		case err := <-broken:
+			// Now: once we have closed the connection, nobody knows who ended it.
+			err = c.agent.Explain(err)
 			if failed != nil {
 				return nil, failed
 			}
