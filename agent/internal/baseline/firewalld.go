@@ -83,9 +83,7 @@ func readFirewalld(noted *record.Firewall) (r ruleset, ok bool, err error) {
 	if err := r.readFormer(d.zone, noted); err != nil {
 		return r, false, err
 	}
-	if r.came, d.iface, err = cameBy(r.zones); err != nil {
-		return r, false, err
-	}
+	r.came, d.iface = cameBy(r.zones)
 	d.came = cmp.Or(r.came, d.zone)
 	d.written = []string{d.zone}
 	for _, z := range r.zones {

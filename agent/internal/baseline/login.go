@@ -17,7 +17,6 @@ import (
 type login struct {
 	port   int           // the server's side of the connection; 0: there is none, or it is not known
 	client *spec.Network // the other side
-	server *spec.Network // this side's address
 	ports  []int         // all that sshd listens on, port among them
 }
 
@@ -26,7 +25,7 @@ type login struct {
 func findLogin() (login, error) {
 	var l login
 	if c, found := ancestry.FindConnection(); found {
-		l.port, l.client, l.server, l.ports = c.Port, &c.Client, &c.Server, []int{c.Port}
+		l.port, l.client, l.ports = c.Port, &c.Client, []int{c.Port}
 	}
 	var inodes []string
 	for pid, name := range ancestry.All {

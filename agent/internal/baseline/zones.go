@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/gofleet/gofleet/agent/internal/ancestry"
 	"github.com/gofleet/gofleet/agent/spec"
 )
 
@@ -90,25 +91,25 @@ func managerZones() map[string][]string {
 
 // cameBy is the zone that this run's connection uses, as a pass has it. A source
 // decides before an interface does, which is given where it decided.
-func cameBy(zones []zone) (name, iface string, err error) {
-	login, err := findLogin()
-	if err != nil || login.client == nil {
-		return "", "", err
+func cameBy(zones []zone) (name, iface string) {
+	c, found := ancestry.FindConnection()
+	if !found {
+		return "", ""
 	}
 	for _, z := range zones {
 		for _, source := range z.sources {
-			if n, err := spec.ParseNetwork(source); err == nil && n.Contains(*login.client) {
-				return z.name, "", nil
+			if n, err := spec.ParseNetwork(source); err == nil && n.Contains(c.Client) {
+				return z.name, ""
 			}
 		}
 	}
-	iface = interfaceOf(*login.server)
+	iface = interfaceOf(c.Server)
 	for _, z := range zones {
 		if slices.Contains(z.interfaces, iface) {
-			return z.name, iface, nil
+			return z.name, iface
 		}
 	}
-	return "", iface, nil
+	return "", iface
 }
 
 func readZoneFile(name string) (zone, error) {
@@ -137,38 +138,38 @@ func readFirst(paths ...string) (string, error) {
 
 // read reads what is bound to a zone, and what of it lets ports in: ports,
 // services, and rich rules of a source and a port that accept.
-func (r *zone) read(text string) {
+func (z *zone) read(text string) {
 	var rich *richRule
 	for tag := range tags(text) {
 		switch {
 		case tag.name == "zone" && tag.attr["target"] != "":
-			r.policy = tag.attr["target"]
+			z.policy = tag.attr["target"]
 		case tag.name == "rule":
 			rich = &richRule{family: tag.attr["family"]}
 		case tag.name == "/rule" && rich != nil:
 			if a, ok := rich.pass(); ok {
-				r.all = append(r.all, a)
+				z.all = append(z.all, a)
 			}
 			rich = nil
 		case rich != nil:
 			rich.add(tag)
 		case tag.name == "interface" && tag.attr["name"] != "":
-			r.interfaces = append(r.interfaces, tag.attr["name"])
+			z.interfaces = append(z.interfaces, tag.attr["name"])
 		case tag.name == "source":
-			r.sources = append(r.sources, cmp.Or(tag.attr["address"], tag.attr["ipset"], tag.attr["mac"]))
+			z.sources = append(z.sources, cmp.Or(tag.attr["address"], tag.attr["ipset"], tag.attr["mac"]))
 		case tag.name == "port":
 			if rule, ok := zonePort(tag); ok {
-				r.all = append(r.all, passes(rule)...)
+				z.all = append(z.all, passes(rule)...)
 			}
 		case tag.name == "service":
-			r.readService(tag.attr["name"])
+			z.readService(tag.attr["name"])
 		}
 	}
 }
 
 // readService adds the ports of a service. One that cannot be read lets
 // nothing in that we know of.
-func (r *zone) readService(name string) {
+func (z *zone) readService(name string) {
 	if strings.ContainsAny(name, "/\x00") || name == "" || name == ".." {
 		return
 	}
@@ -181,7 +182,7 @@ func (r *zone) readService(name string) {
 			continue
 		}
 		if rule, ok := zonePort(tag); ok {
-			r.all = append(r.all, passes(rule)...)
+			z.all = append(z.all, passes(rule)...)
 		}
 	}
 }
