@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/user"
 	"runtime"
 	"sync"
 	"time"
@@ -386,7 +387,11 @@ func runID(now time.Time) string {
 // whoAmI is what a host tells others who find it locked: user@machine.
 func whoAmI() string {
 	host, _ := os.Hostname()
-	return os.Getenv("USER") + "@" + host
+	name := os.Getenv("USER") // for a uid that this machine has no name for
+	if u, err := user.Current(); err == nil {
+		name = u.Username // cron and services have no USER
+	}
+	return name + "@" + host
 }
 
 // encoding is --encoding as fleet wants it.

@@ -14,8 +14,9 @@ import (
 // phases in the order in which hosts go through them. Agents may name others;
 // those stand behind.
 var phases = [...]string{
-	"connect", "agent", "check", "lock", "wait", "receive", "upload", "extract",
-	"account", "install", "verify", "switch", "environment",
+	"connect", "agent", "check", "lock", "wait", "gather", "receive", "upload", "extract",
+	"packages", "system", "account", "settings", "modules", "gopath",
+	"install", "verify", "switch", "environment", "module proxy", "services", "prove",
 }
 
 // troubles is how many of the last bad ends the view shows.
