@@ -68,10 +68,7 @@ func (c *conversation) hold(ctx context.Context) (*wire.Report, error) {
 	if c.stays = c.stays && err == nil && report.Error == nil; c.stays {
 		c.idle.put(c.index, c.line)
 	}
-	if err != nil {
-		return nil, c.lost(err)
-	}
-	return report, nil
+	return report, err
 }
 
 // reach has the agent of an earlier pass, or connects and starts one.
@@ -159,7 +156,8 @@ func (c *conversation) task() *wire.Task {
 	return t
 }
 
-// lost explains an agent that stopped talking.
+// lost explains an agent that stopped talking. It wants the connection as it
+// is: once we have closed that, nobody knows who ended it.
 func (c *conversation) lost(err error) error {
 	err = c.agent.Explain(err)
 	var w *wire.Error
@@ -215,7 +213,8 @@ func (c *conversation) converse(ctx context.Context) (*wire.Report, error) {
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
 	stop := c.Stop
-	up := &upload{conversation: c, done: make(chan error, 8), sending: make(chan struct{}, 1)}
+	up := &upload{conversation: c, done: make(chan error, 1), sending: make(chan struct{}, 1)}
+	failures := up.done
 	defer func() {
 		cancel(nil)
 		up.steps.Wait()
@@ -231,24 +230,20 @@ func (c *conversation) converse(ctx context.Context) (*wire.Report, error) {
 			if err := c.event(ctx, e, up); err != nil {
 				return nil, err
 			}
-		case failed = <-up.done:
+		case failed = <-failures:
+			failures = nil // what fails behind it is no news
 			// Asked to stop, the agent abandons what it has and reports.
 			lastWord = time.After(reportWithin)
 			tell(wire.Command{Stop: true})
 		case p := <-c.proved:
 			tell(wire.Command{Proof: &p})
 		case <-lastWord:
-			return nil, cmp.Or(failed, deaf)
+			return nil, c.lost(cmp.Or(failed, deaf))
 		case err := <-broken:
-			// Now: once we have closed the connection, nobody knows who ended it.
-			err = c.agent.Explain(err)
-			if failed != nil {
-				return nil, failed
-			}
 			if errors.Is(err, io.EOF) {
 				err = errors.New("it ended without a report")
 			}
-			return nil, err
+			return nil, c.lost(cmp.Or(failed, err))
 		case <-ping.C:
 			tell(wire.Command{Ping: true})
 		case <-stop:
@@ -265,7 +260,7 @@ func (c *conversation) converse(ctx context.Context) (*wire.Report, error) {
 // that has all it needs is done, whatever became of the upload's end.
 func (c *conversation) final(r *wire.Report, failed error) (*wire.Report, error) {
 	if failed != nil && r.Error != nil && r.Error.Kind == wire.KindStopped {
-		return nil, failed
+		return nil, c.lost(failed)
 	}
 	return r, nil
 }
@@ -281,7 +276,7 @@ func (c *conversation) event(ctx context.Context, e wire.Event, up *upload) erro
 		return wire.NewError(wire.KindProtocol, errors.New("the agent asks for a login that no change needs"), "")
 	case e.Prove != "":
 		c.proving = true
-		c.prove(ctx, e.Prove)
+		up.steps.Go(func() { c.prove(ctx, e.Prove) })
 	case e.Compare:
 		up.describe(e.Part)
 	case e.Index != "":

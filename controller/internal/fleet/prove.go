@@ -17,19 +17,14 @@ const proveWithin = 45 * time.Second
 // the agent that waits how that went. The connection there is says nothing:
 // firewalls let go on what is established.
 func (c *conversation) prove(ctx context.Context, token string) {
-	go func() {
-		ctx, cancel := context.WithTimeoutCause(ctx, proveWithin, &wire.Error{Kind: wire.KindTimeout, Retryable: true,
-			Message: fmt.Sprintf("no login within %s", proveWithin)})
-		defer cancel()
-		p := wire.Proof{Token: token}
-		if err := c.confirm(ctx, token); err != nil {
-			p.Error = wire.AsError(err, wire.KindUnreachable)
-		}
-		select {
-		case c.proved <- p:
-		case <-ctx.Done():
-		}
-	}()
+	ctx, cancel := context.WithTimeoutCause(ctx, proveWithin, &wire.Error{Kind: wire.KindTimeout, Retryable: true,
+		Message: fmt.Sprintf("no login within %s", proveWithin)})
+	defer cancel()
+	p := wire.Proof{Token: token}
+	if err := c.confirm(ctx, token); err != nil {
+		p.Error = wire.AsError(err, wire.KindUnreachable)
+	}
+	c.proved <- p // has room for the one there is
 }
 
 // confirm is one more connection, made as the first one was.

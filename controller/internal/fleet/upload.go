@@ -16,12 +16,12 @@ import (
 // upload is: often enough that extraction follows closely.
 const haveEvery = 512 << 10
 
-// upload sends what one host lacks, each step in a goroutine of its own that
-// puts its end into done.
+// upload sends what one host lacks, each step in a goroutine of its own.
 type upload struct {
 	*conversation
-	steps sync.WaitGroup
-	done  chan error
+	steps   sync.WaitGroup
+	working atomic.Int32 // steps under way
+	done    chan error   // has the first failure; has room for one
 
 	mu       sync.Mutex
 	transfer *release.Transfer   // what was offered last
@@ -44,40 +44,68 @@ func (u *upload) close() {
 	}
 }
 
-// begin starts a step. Its end is seen in done, and by wait.
+// maxSteps is how many steps may be under way at once: an agent asks for one
+// thing of each part, and waits.
+const maxSteps = 16
+
+// begin starts a step. The first that fails is seen in done.
 func (u *upload) begin(step func() error) {
+	fail := func(err error) {
+		select {
+		case u.done <- err:
+		default: // another one failed before
+		}
+	}
+	if u.working.Add(1) > maxSteps {
+		u.working.Add(-1)
+		fail(wire.NewError(wire.KindProtocol, errors.New("the agent asks for more before it has what it asked for"), ""))
+		return
+	}
 	u.steps.Go(func() {
+		defer u.working.Add(-1)
 		if err := step(); err != nil {
-			u.done <- err
+			fail(err)
 		}
 	})
 }
 
+// unmade is why what should travel could not be made or read on this machine.
+func unmade(err error) error {
+	var own *wire.Error
+	if errors.As(err, &own) {
+		return err
+	}
+	return wire.NewError(wire.KindTransfer, err, "look at the disk and at the cache directory of the machine that runs gofleet; the host still has the Go that it had")
+}
+
 // describe answers Event.Compare.
 func (u *upload) describe(part wire.Part) {
-	u.begin(func() error {
+	u.answer(func() ([]byte, error) {
 		list, err := u.list(part)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		packed, err := list.PackedManifest()
-		if err != nil {
-			return err
-		}
-		return u.out.Write(wire.Command{Manifest: packed})
+		return list.PackedManifest()
 	})
 }
 
 // index answers Event.Index.
 func (u *upload) index(name string, part wire.Part) {
-	u.begin(func() error {
+	u.answer(func() ([]byte, error) {
 		files, err := u.files(part)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		packed, err := files.PackedFile(name)
+		return files.PackedFile(name)
+	})
+}
+
+// answer sends what pack makes.
+func (u *upload) answer(pack func() ([]byte, error)) {
+	u.begin(func() error {
+		packed, err := pack()
 		if err != nil {
-			return err
+			return unmade(err)
 		}
 		return u.out.Write(wire.Command{Manifest: packed})
 	})
@@ -97,7 +125,7 @@ func (u *upload) offerDifference(ctx context.Context, lacks [][2]int, part wire.
 	u.begin(func() error {
 		t, whole, err := u.difference(ctx, lacks, part)
 		if err != nil {
-			return err
+			return unmade(err)
 		}
 		if whole != nil {
 			return u.offerWhole(ctx, whole)
@@ -172,14 +200,14 @@ func (u *upload) offerWhole(ctx context.Context, a *release.Archive) error {
 	}
 	t, err := a.Transfer(ctx, encoding, nil)
 	if err != nil {
-		return fmt.Errorf("prepare %s: %w", a.Name(), err)
+		return unmade(fmt.Errorf("prepare %s: %w", a.Name(), err))
 	}
 	u.mu.Lock()
 	u.transfer = t
 	u.mu.Unlock()
 	send := t.Transfer
 	if send.Manifest, err = a.PackedManifest(); err != nil {
-		return err
+		return unmade(err)
 	}
 	err = u.fromSeed(ctx, t, &send, func(context.Context) (*release.Transfer, func() error, error) {
 		return t, func() error { return nil }, nil
@@ -199,13 +227,13 @@ func (u *upload) fromSeed(ctx context.Context, t *release.Transfer, send *wire.T
 	}
 	u.phase("seed: " + s.seed.Name)
 	from, turn, err := s.turn(ctx, u.host.Name, t.SHA256, open)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if err != nil {
-		u.noteSeed(s, err.Error())
-	} else {
+	switch {
+	case err == nil:
 		send.From, turn.transfer = from, t
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	default:
+		u.noteSeed(s, err.Error())
 	}
 	if before := u.turn.Swap(turn); before != nil {
 		before.end()
@@ -356,7 +384,7 @@ func sendData(ctx context.Context, out *wire.Writer, src *release.Transfer, from
 		}
 		n, err := io.ReadFull(rest, buf[:min(int64(len(buf)), src.Size-at)])
 		if err != nil {
-			return fmt.Errorf("read the archive: %w", err)
+			return unmade(fmt.Errorf("read the archive: %w", err))
 		}
 		if err := out.WriteData(buf[:n]); err != nil {
 			return err
