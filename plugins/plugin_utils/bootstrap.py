@@ -25,7 +25,7 @@ import shlex
 # the arguments; then the program, which is checked before it is started and
 # lies in a fresh directory that it removes by itself.
 #
-# cached, place and the check of the sum are gofleet's own, from
+# closed, cached, place and the check of the sum are gofleet's own, from
 # controller/internal/remote/script.go; a test there keeps them equal.
 SCRIPT = """
 M=$1; A=$2; L=$3; X=$4; F=$5; G=$6; R=$7
@@ -34,34 +34,36 @@ u=
 while read -r k x e x; do case $k in Uid:) u=$e; break;; esac; done 2>/dev/null </proc/self/status
 [ -n "$u" ] || u=$(id -u)
 case $L in self) L=$u;; sudo) L=${SUDO_UID:--1};; *) L=-1;; esac
-cached() {
-if [ "$u" = 0 ]; then D=/usr/local/lib/gofleet/agent; else D=$HOME/.cache/gofleet/agent; fi
-cd -P "$D" 2>/dev/null || return 1
-p=$PWD; n=0
-for x in $A; do [ -f "$p/${x%%:*}" ] && { n=$((n+1)); f=${x%%:*}; }; done
-[ $n = 0 ] && return 1
-if [ $n -gt 1 ]; then m=$(uname -m); for x in $A; do case ,${x#*:}, in *,$m,*) f=${x%%:*};; esac; done; fi
-case $p in *[[:space:]]*) return 1;; esac
-set -- "$p/$f"; q=$p; n=2
+closed() {
+case $1 in *[[:space:]]*) return 1;; esac
+q=$1; s=$2; n=1; set --
 while [ -n "$q" ]; do set -- "$q" "$@"; q=${q%/*}; n=$((n+1)); done
 i=0; o=$(LC_ALL=C exec ls -ldn / "$@" 2>/dev/null) || return 1
 set -f
 for w in $o; do
 case $i in
-0) case $w in [d-]????-??-*) ;; *) return 1;; esac; i=1;;
+0) case $w in [d-]????-??-*|d????????[$s]*) i=1;; *) i=1; break;; esac;;
 1) i=2;;
-2) [ "$w" = 0 ] || [ "$w" = "$u" ] || return 1; i=3;;
+2) [ "$w" = 0 ] || [ "$w" = "$u" ] || break; i=3;;
 *) case $w in /*) i=0; n=$((n-1));; esac;;
 esac
 done
-[ $n = 0 ] && [ $i = 0 ] && [ -x "$p/$f" ]
+set +f
+[ $n = 0 ] && [ $i = 0 ]
+}
+cached() {
+if [ "$u" = 0 ]; then D=/usr/local/lib/gofleet/agent; else D=$HOME/.cache/gofleet/agent; fi
+cd -P "$D" 2>/dev/null && p=$PWD && cd / || return 1
+n=0
+for x in $A; do [ -f "$p/${x%%:*}" ] && { n=$((n+1)); f=${x%%:*}; }; done
+[ $n = 0 ] && return 1
+if [ $n -gt 1 ]; then m=$(uname -m); for x in $A; do case ,${x#*:}, in *,$m,*) f=${x%%:*};; esac; done; fi
+closed "$p/$f" . && [ -x "$p/$f" ]
 }
 if [ "$X" = run ]; then
 if cached; then
-cd /
 exec "$p/$f" ansible --marker "$M" --login-uid "$L" ${F:+"$F"}
 fi
-set +f
 [ -n "$F" ] || cat >/dev/null
 z=0; command -v gzip >/dev/null 2>&1 && z=1
 echo "$M need $(uname -sm) gzip=$z"
@@ -70,9 +72,9 @@ fi
 cd /
 gone() { rm -rf "$d"; }
 place() {
-[ -n "$1" ] && [ -d "$1" ] && [ -w "$1" ] || return 1
-[ -O "$1" ] || [ -k "$1" ] || return 1
-d=${1%/}/.gofleet-$M; mkdir "$d" 2>/dev/null || return 1
+case $1 in /*) ;; *) return 1;; esac
+[ -w "$1" ] && cd -P "$1" 2>/dev/null && p=$PWD && cd / && closed "$p" tT || return 1
+d=${p%/}/.gofleet-$M; mkdir "$d" 2>/dev/null || return 1
 f=$d/gofleet-agent
 : >"$f" && chmod 700 "$f" && "$f" </dev/null >/dev/null 2>&1 && return 0
 gone

@@ -221,7 +221,7 @@ def _uncompressed(ssh_args):
 
 def _failure(word, rest):
     if word == "noexec":
-        return "the agent cannot be started: no directory takes programs that may run; tried%s" % rest
+        return "the agent cannot be started: no directory that nobody else can change takes programs that may run; tried%s" % rest
     if word == "corrupt":
         return "the agent did not arrive as it was sent; run the same play again"
     if word == "died":

@@ -21,6 +21,7 @@ func TestCollectionHasTheSameShell(t *testing.T) {
 	theirs := read("bootstrap.py")
 	for _, part := range []struct{ name, from, to string }{
 		{"who runs it", whoami[:strings.Index(whoami, "\n")+1], "\n[ -n \"$u\" ] || u=$(id -u)\n"},
+		{"what others cannot replace", "closed() {\n", "\n}\n"},
 		{"the cached agent", "cached() {\n", "\n}\n"},
 		{"how a fresh one goes", "gone() {", "}\n"},
 		{"where a fresh one may lie", "place() {\n", "\n}\n"},

@@ -23,7 +23,7 @@ func (st *starting) refusal(verb, rest string) error {
 			rest = dirs
 		}
 		return &wire.Error{Kind: wire.KindAgent, Message: fmt.Sprintf("start the agent: no directory to start a program from (tried %s)", strings.Join(strings.Fields(neutral(rest)), ", ")),
-			Hint: "one of them must be writable and not be mounted noexec; set TMPDIR or gofleet_root to a place that is not"}
+			Hint: "one of them must be writable, not be mounted noexec, and no other user may be able to change it or what is above it; set TMPDIR or gofleet_root to a place that is so"}
 	case "corrupt":
 		if hasLine(st.stderr(), "no space left") {
 			return &wire.Error{Kind: wire.KindNoSpace, Message: "start the agent: no space left on the host to put it", Hint: "free some megabytes in /run or /tmp"}

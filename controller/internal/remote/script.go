@@ -33,10 +33,14 @@ exec "$@" -c "$s" sh "$m" "$r" "$a" "$c" "$u"
 // marker, gofleet_root, the agents as "sha256:machine,machine ..." , whether
 // to look into the cache, and the login uid (empty: the same as ours).
 //
-// The cached agent is used only if it and every directory above it, on the
-// physical path, belong to root (or to us) and no group or other may write
-// there: one ls tells. Nothing but its name is needed to find it, so uname
-// runs only where agents of several machines are cached.
+// closed tells whether a path and every directory above it, on the physical
+// path, belong to root (or to us) and no group or other may write there; with
+// "tT", the bit that keeps others from renaming what is not theirs will do. One
+// ls tells. The cached agent is used only so, and a fresh one is put nowhere
+// else: whoever can rename a directory above it decides what is started.
+//
+// Nothing but the agent's name is needed to find it, so uname runs only where
+// agents of several machines are cached.
 //
 // An agent unlinks itself and its directory at once. What is left of one that
 // died before is removed when it has ended, however it ended.
@@ -48,34 +52,36 @@ const agentScript = `M=$1; R=$2; A=$3; C=$4; L=$5
 umask 077
 ` + whoami + `
 [ -n "$L" ] || L=$u
-cached() {
-if [ "$u" = 0 ]; then D=/usr/local/lib/gofleet/agent; else D=$HOME/.cache/gofleet/agent; fi
-cd -P "$D" 2>/dev/null || return 1
-p=$PWD; n=0
-for x in $A; do [ -f "$p/${x%%:*}" ] && { n=$((n+1)); f=${x%%:*}; }; done
-[ $n = 0 ] && return 1
-if [ $n -gt 1 ]; then m=$(uname -m); for x in $A; do case ,${x#*:}, in *,$m,*) f=${x%%:*};; esac; done; fi
-case $p in *[[:space:]]*) return 1;; esac
-set -- "$p/$f"; q=$p; n=2
+closed() {
+case $1 in *[[:space:]]*) return 1;; esac
+q=$1; s=$2; n=1; set --
 while [ -n "$q" ]; do set -- "$q" "$@"; q=${q%/*}; n=$((n+1)); done
 i=0; o=$(LC_ALL=C exec ls -ldn / "$@" 2>/dev/null) || return 1
 set -f
 for w in $o; do
 case $i in
-0) case $w in [d-]????-??-*) ;; *) return 1;; esac; i=1;;
+0) case $w in [d-]????-??-*|d????????[$s]*) i=1;; *) i=1; break;; esac;;
 1) i=2;;
-2) [ "$w" = 0 ] || [ "$w" = "$u" ] || return 1; i=3;;
+2) [ "$w" = 0 ] || [ "$w" = "$u" ] || break; i=3;;
 *) case $w in /*) i=0; n=$((n-1));; esac;;
 esac
 done
-[ $n = 0 ] && [ $i = 0 ] && [ -x "$p/$f" ]
+set +f
+[ $n = 0 ] && [ $i = 0 ]
+}
+cached() {
+if [ "$u" = 0 ]; then D=/usr/local/lib/gofleet/agent; else D=$HOME/.cache/gofleet/agent; fi
+cd -P "$D" 2>/dev/null && p=$PWD && cd / || return 1
+n=0
+for x in $A; do [ -f "$p/${x%%:*}" ] && { n=$((n+1)); f=${x%%:*}; }; done
+[ $n = 0 ] && return 1
+if [ $n -gt 1 ]; then m=$(uname -m); for x in $A; do case ,${x#*:}, in *,$m,*) f=${x%%:*};; esac; done; fi
+closed "$p/$f" . && [ -x "$p/$f" ]
 }
 if [ "$C" = 1 ] && cached; then
-cd /
 echo "$M cached"
 exec "$p/$f" serve --marker "$M" --login-uid "$L" --cached
 fi
-set +f
 cd /
 set -- $(uname -srm); S=$1; K=$2; m=$3
 b=$(getconf LONG_BIT 2>/dev/null)
@@ -91,9 +97,9 @@ z=0; command -v gzip >/dev/null 2>&1 && z=1
 P="$S $m $K bits=$b libc=$l gzip=$z"
 gone() { rm -rf "$d"; }
 place() {
-[ -n "$1" ] && [ -d "$1" ] && [ -w "$1" ] || return 1
-[ -O "$1" ] || [ -k "$1" ] || return 1
-d=${1%/}/.gofleet-$M; mkdir "$d" 2>/dev/null || return 1
+case $1 in /*) ;; *) return 1;; esac
+[ -w "$1" ] && cd -P "$1" 2>/dev/null && p=$PWD && cd / && closed "$p" tT || return 1
+d=${p%/}/.gofleet-$M; mkdir "$d" 2>/dev/null || return 1
 f=$d/gofleet-agent
 : >"$f" && chmod 700 "$f" && "$f" </dev/null >/dev/null 2>&1 && return 0
 gone

@@ -348,6 +348,28 @@ func TestAgentThatCannotRun(t *testing.T) {
 	}
 }
 
+// Root starts no program from where another user can rename a directory: its
+// sum would be one file's, and what is started another's.
+func TestPlacesThatOthersCanChange(t *testing.T) {
+	s := startSSHD(t, sshdOptions{})
+	target := s.target("admin")
+	target.Become = &Become{}
+	c := s.dial(target)
+	s.inside("mount -t tmpfs -o noexec none /run; mkdir -p /srv/their/roots /srv/open/roots /srv/staff; chown guest /srv/their; chmod 1777 /srv/their; chmod 777 /srv/open; chgrp guest /srv/staff; chmod 775 /srv/staff")
+	for _, parent := range []string{"/srv/their", "/srv/their/roots", "/srv/open", "/srv/open/roots", "/srv/staff"} {
+		session := start(t, c, launchOf2(t, parent+"/go"))
+		if got := ask(t, session, "temp"); strings.HasPrefix(got, "/srv/") {
+			t.Errorf("gofleet_root in %s: started from %s", parent, got)
+		}
+		session.Close()
+	}
+	s.inside("mkdir -m 1777 /srv/tmp; ln -s tmp /srv/link")
+	session := start(t, c, launchOf2(t, "/srv/link/go"))
+	if got := ask(t, session, "temp"); !strings.HasPrefix(got, "/srv/tmp/.gofleet-") {
+		t.Errorf("root's sticky directory is not used, but %s", got)
+	}
+}
+
 // launchOf2 is launchOf with another gofleet_root.
 func launchOf2(t *testing.T, root string) Launch {
 	l := launchOf(t)
