@@ -16,7 +16,7 @@ const (
 	KindTransfer       Kind = "transfer_failed" // the bytes did not arrive
 	KindNoSpace        Kind = "no_space"
 	KindVerify         Kind = "verify_failed"  // the new toolchain does not work
-	KindLink           Kind = "link_refused"   // gofleet_link cannot be made a link
+	KindLink           Kind = "link_refused"   // gofleet_link cannot be made a link, or others can change the way to it
 	KindNotInstalled   Kind = "not_installed"  // rollback or remove of what is not there
 	KindInUse          Kind = "in_use"         // removing the current toolchain
 	KindFormat         Kind = "manifest_newer" // written by a newer gofleet

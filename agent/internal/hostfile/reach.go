@@ -86,7 +86,7 @@ func reach(dir string, owner uint32) (place *Place, again string, err error) {
 			unix.Close(next)
 			return nil, "", fmt.Errorf("look at %s: %w", full, err)
 		}
-		reason := p.distrust(&st, owner)
+		reason := p.distrust(full, &st, owner)
 		if link := st.Mode&unix.S_IFMT == unix.S_IFLNK; reason != "" || link {
 			target := ""
 			if reason == "" {
@@ -106,13 +106,13 @@ func reach(dir string, owner uint32) (place *Place, again string, err error) {
 		}
 		unix.Close(p.FD)
 		p.FD, p.Path = next, full
-		p.Theirs, p.Sticky = st.Uid != 0, othersWrite(&st)
+		p.Theirs, p.Sticky = st.Uid != 0, othersWrite(full, &st)
 	}
 	return p, "", nil
 }
 
 // distrust says why what was found in a place is not to be passed, if so.
-func (p *Place) distrust(st *unix.Stat_t, owner uint32) string {
+func (p *Place) distrust(path string, st *unix.Stat_t, owner uint32) string {
 	link := st.Mode&unix.S_IFMT == unix.S_IFLNK
 	switch {
 	case link && (p.Theirs || p.Sticky):
@@ -127,15 +127,22 @@ func (p *Place) distrust(st *unix.Stat_t, owner uint32) string {
 		return fmt.Sprintf("belongs to uid %d, who could put a link there", st.Uid)
 	case p.Theirs && st.Uid != owner:
 		return fmt.Sprintf("belongs to uid %d, in a directory of uid %d", st.Uid, owner)
-	case othersWrite(st) && (st.Mode&unix.S_ISVTX == 0 || st.Uid != 0):
+	case othersWrite(path, st) && (st.Mode&unix.S_ISVTX == 0 || st.Uid != 0):
 		return fmt.Sprintf("can be written by others (mode %04o)", st.Mode&0o7777)
 	}
 	return ""
 }
 
-// othersWrite reports whether somebody but root may put things into a directory.
-func othersWrite(st *unix.Stat_t) bool {
-	return st.Mode&0o002 != 0 || st.Mode&0o020 != 0 && st.Gid != 0
+// othersWrite reports whether somebody but root may put things into a
+// directory. Debian gave /usr/local to its group staff until 2018: who is in it
+// may put programs on root's path, and so is root there.
+func othersWrite(path string, st *unix.Stat_t) bool {
+	const staff = 50
+	groups := st.Mode&0o020 != 0 && st.Gid != 0
+	if st.Gid == staff && st.Mode&unix.S_ISGID != 0 && (path == "/usr/local" || strings.HasPrefix(path, "/usr/local/")) {
+		groups = false
+	}
+	return st.Mode&0o002 != 0 || groups
 }
 
 func readlinkFD(fd int) (string, error) {

@@ -78,6 +78,9 @@ func (j *job) look(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := layout.CheckOwners(); err != nil {
+		return err
+	}
 	// An ordinary user's layout has places of its own; everything after this
 	// line uses those.
 	s.Root, s.Link = layout.Root, layout.Link

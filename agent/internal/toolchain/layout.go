@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/gofleet/gofleet/agent/internal/hostfile"
 	"github.com/gofleet/gofleet/agent/wire"
 )
 
@@ -48,6 +49,28 @@ func NewLayout(root, link string, uid int) (Layout, error) {
 		return l, nil
 	}
 	return l, wire.NewError(wire.KindLink, err, "give gofleet_link a place of its own, such as "+defaultLink)
+}
+
+// CheckOwners refuses, for root, a place that somebody else could put a link
+// into or had filled before: root believes what lies below Root, and changes
+// and removes there without looking twice. Errors are *wire.Error.
+func (l Layout) CheckOwners() error {
+	if l.User {
+		return nil
+	}
+	for _, at := range []struct{ variable, dir string }{{"gofleet_root", l.Root}, {"gofleet_link", filepath.Dir(l.Link)}} {
+		place, err := hostfile.Reach(at.dir)
+		var untrusted *hostfile.UntrustedError
+		switch {
+		case errors.As(err, &untrusted):
+			return wire.NewError(wire.KindLink, fmt.Errorf("%s: %w", at.variable, err),
+				"as root gofleet works only where every directory is root's and nobody else can write: put that right, choose another path, or become its owner (ansible_become_user)")
+		case err != nil:
+			return hostError(fmt.Errorf("%s: %w", at.variable, err))
+		}
+		place.Close()
+	}
+	return nil
 }
 
 // Dir is the versioned directory of a toolchain; version without "go".

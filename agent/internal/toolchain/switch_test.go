@@ -1,12 +1,15 @@
 package toolchain
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/gofleet/gofleet/agent/internal/change"
 	"github.com/gofleet/gofleet/agent/wire"
@@ -32,6 +35,53 @@ func TestNewLayout(t *testing.T) {
 	} {
 		if _, err := NewLayout(bad[0], bad[1], 0); kindOf(err) != wire.KindLink {
 			t.Errorf("%v: %v", bad, err)
+		}
+	}
+}
+
+// What root believes and removes is nobody else's to put there.
+func TestCheckOwners(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to give directories away")
+	}
+	base := t.TempDir()
+	dir := func(name string, uid, gid int, mode uint32) string {
+		path := filepath.Join(base, name)
+		if err := errors.Join(os.MkdirAll(path, 0o755), os.Chown(path, uid, gid), unix.Chmod(path, mode)); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	ours, theirs := dir("ours", 0, 0, 0o755), dir("theirs", 4242, 0, 0o755)
+	within, open := dir("theirs/roots", 0, 0, 0o755), dir("open", 0, 0, 0o777)
+	groups, sticky := dir("groups", 0, 4242, 0o775), dir("sticky", 0, 0, 0o1777)
+	filled := dir("sticky/filled", 4242, 0, 0o755)
+	leads := filepath.Join(ours, "link")
+	if err := os.Symlink(theirs, leads); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		root, link string
+		bad        string
+	}{
+		{ours + "/gofleet", ours + "/go", ""},
+		{sticky + "/gofleet", sticky + "/go", ""},
+		{theirs + "/gofleet", ours + "/go", "gofleet_root"},
+		{ours + "/gofleet", theirs + "/go", "gofleet_link"},
+		{within + "/gofleet", ours + "/go", "gofleet_root"},
+		{filled, ours + "/go", "gofleet_root"},
+		{open + "/gofleet", ours + "/go", "gofleet_root"},
+		{groups + "/gofleet", ours + "/go", "gofleet_root"},
+		{leads + "/gofleet", ours + "/go", "gofleet_root"},
+	} {
+		l := Layout{Root: c.root, Link: c.link}
+		err := l.CheckOwners()
+		if (err == nil) != (c.bad == "") || err != nil && (kindOf(err) != wire.KindLink || !strings.HasPrefix(err.Error(), c.bad)) {
+			t.Errorf("root %s, link %s: %v", c.root, c.link, err)
+		}
+		l.User = true
+		if err := l.CheckOwners(); err != nil {
+			t.Errorf("ordinary user's root %s: %v", c.root, err)
 		}
 	}
 }
