@@ -355,17 +355,17 @@ func TestPlacesThatOthersCanChange(t *testing.T) {
 	target := s.target("admin")
 	target.Become = &Become{}
 	c := s.dial(target)
-	s.inside("mount -t tmpfs -o noexec none /run; mkdir -p /srv/their/roots /srv/open/roots /srv/staff; chown guest /srv/their; chmod 1777 /srv/their; chmod 777 /srv/open; chgrp guest /srv/staff; chmod 775 /srv/staff")
-	for _, parent := range []string{"/srv/their", "/srv/their/roots", "/srv/open", "/srv/open/roots", "/srv/staff"} {
+	s.inside("mount -t tmpfs -o noexec none /run; mkdir -p /usr/local/their/roots /usr/local/open/roots /usr/local/staff; chown guest /usr/local/their; chmod 1777 /usr/local/their; chmod 777 /usr/local/open; chgrp guest /usr/local/staff; chmod 775 /usr/local/staff")
+	for _, parent := range []string{"/usr/local/their", "/usr/local/their/roots", "/usr/local/open", "/usr/local/open/roots", "/usr/local/staff"} {
 		session := start(t, c, launchOf2(t, parent+"/go"))
-		if got := ask(t, session, "temp"); strings.HasPrefix(got, "/srv/") {
+		if got := ask(t, session, "temp"); strings.HasPrefix(got, "/usr/local/") {
 			t.Errorf("gofleet_root in %s: started from %s", parent, got)
 		}
 		session.Close()
 	}
-	s.inside("mkdir -m 1777 /srv/tmp; ln -s tmp /srv/link")
-	session := start(t, c, launchOf2(t, "/srv/link/go"))
-	if got := ask(t, session, "temp"); !strings.HasPrefix(got, "/srv/tmp/.gofleet-") {
+	s.inside("mkdir -m 1777 /usr/local/tmp; ln -s tmp /usr/local/link")
+	session := start(t, c, launchOf2(t, "/usr/local/link/go"))
+	if got := ask(t, session, "temp"); !strings.HasPrefix(got, "/usr/local/tmp/.gofleet-") {
 		t.Errorf("root's sticky directory is not used, but %s", got)
 	}
 }
