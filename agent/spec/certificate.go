@@ -79,7 +79,7 @@ func DecodeCertificates(text string) ([][]byte, error) {
 	var all [][]byte
 	var body strings.Builder
 	inside := false
-	for line := range strings.Lines(text) {
+	for _, line := range strings.SplitAfter(text, "\n") {
 		line = strings.TrimSpace(line)
 		switch {
 		case line == pemBegin && !inside:

@@ -47,7 +47,7 @@ func (n node) zone() (string, bool) {
 		return "", false
 	}
 	fine := s != "" && len(s) <= 64
-	for part := range strings.SplitSeq(s, "/") {
+	for _, part := range strings.Split(s, "/") {
 		fine = fine && part != "" && only(part, "+-_") && part[0] != '-'
 	}
 	if !fine {

@@ -256,14 +256,14 @@ func shadow(ctx context.Context, useradd, userdel string) tool {
 		dropGroup: runOn(hostcmd.Find("groupdel")),
 	}
 	if out, err := hostcmd.Run(ctx, "", useradd, "-D"); err == nil {
-		for line := range strings.Lines(string(out)) {
+		for _, line := range strings.SplitAfter(string(out), "\n") {
 			if dir, ok := strings.CutPrefix(strings.TrimSpace(line), "HOME="); ok && filepath.IsAbs(dir) {
 				t.homes = filepath.Clean(dir)
 			}
 		}
 	}
 	defs, _ := os.ReadFile("/etc/login.defs")
-	for line := range strings.Lines(string(defs)) {
+	for _, line := range strings.SplitAfter(string(defs), "\n") {
 		if f := strings.Fields(line); len(f) == 2 && f[0] == "USERGROUPS_ENAB" {
 			t.ownGroup = f[1] == "yes"
 		}

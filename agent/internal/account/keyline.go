@@ -42,7 +42,7 @@ func mergeKeys(content []byte, want, owned []string, exclusive bool) keyChange {
 	present := map[keyLine]bool{}
 	options := map[string]bool{} // keys that others have with whatever options
 	var out strings.Builder
-	for line := range strings.Lines(string(content)) {
+	for _, line := range strings.SplitAfter(string(content), "\n") {
 		k, ok := parseKey(line)
 		_, isOurs := ours[k]
 		_, isWanted := wanted[k]

@@ -171,7 +171,7 @@ func entry(ctx context.Context, database, name string) (string, error) {
 // and nothing that overrides what is found there. Merging adds members to a
 // group and changes nothing else.
 func filesFirst(conf, database string) bool {
-	for line := range strings.Lines(conf) {
+	for _, line := range strings.SplitAfter(conf, "\n") {
 		line, _, _ = strings.Cut(line, "#")
 		name, sources, _ := strings.Cut(line, ":")
 		if strings.TrimSpace(name) != database {
@@ -192,7 +192,7 @@ func nameOr(ctx context.Context, database string, id uint32) string {
 		out, _ := hostcmd.Run(ctx, "", getent, database, number)
 		line, _, _ = strings.Cut(string(out), "\n")
 	} else if b, err := os.ReadFile("/etc/" + database); err == nil {
-		for l := range strings.Lines(string(b)) {
+		for _, l := range strings.SplitAfter(string(b), "\n") {
 			if f := strings.Split(l, ":"); len(f) > 2 && f[2] == number {
 				line = l
 				break
@@ -210,7 +210,7 @@ func fileEntry(file, name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("cannot be looked up: %w", err)
 	}
-	for line := range strings.Lines(string(b)) {
+	for _, line := range strings.SplitAfter(string(b), "\n") {
 		if strings.HasPrefix(line, name+":") {
 			return strings.TrimSuffix(line, "\n"), nil
 		}
@@ -245,7 +245,7 @@ func groupsInFile(name string, groups []uint32) ([]uint32, error) {
 	if err != nil {
 		return nil, err
 	}
-	for line := range strings.Lines(string(b)) {
+	for _, line := range strings.SplitAfter(string(b), "\n") {
 		f := strings.Split(strings.TrimSpace(line), ":")
 		if len(f) != 4 || !slices.Contains(strings.Split(f[3], ","), name) {
 			continue

@@ -76,7 +76,7 @@ func (j *sshdJudge) check() wire.Check {
 // them on several lines.
 func parseSSHD(out string) map[string][]string {
 	settings := map[string][]string{}
-	for line := range strings.Lines(out) {
+	for _, line := range strings.SplitAfter(out, "\n") {
 		if f := strings.Fields(line); len(f) > 1 {
 			key := strings.ToLower(f[0])
 			settings[key] = append(settings[key], f[1:]...)

@@ -217,7 +217,7 @@ func included() bool {
 	if err != nil {
 		return !errors.Is(err, os.ErrNotExist)
 	}
-	for line := range strings.Lines(string(b)) {
+	for _, line := range strings.SplitAfter(string(b), "\n") {
 		f := strings.Fields(line)
 		if len(f) < 2 || f[0] != "#includedir" && f[0] != "@includedir" {
 			continue

@@ -77,7 +77,7 @@ func FindConnection() (c Connection, found bool) {
 // parseConnection reads the client's address and port and the server's out of
 // an environment.
 func parseConnection(environ string) (Connection, bool) {
-	for entry := range strings.SplitSeq(environ, "\x00") {
+	for _, entry := range strings.Split(environ, "\x00") {
 		value, ok := strings.CutPrefix(entry, "SSH_CONNECTION=")
 		words := strings.Fields(value)
 		if !ok || len(words) != 4 {

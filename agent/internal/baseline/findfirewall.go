@@ -119,7 +119,7 @@ type nftRules struct {
 func readNft(text string) (n nftRules) {
 	family := ""
 	input := false
-	for line := range strings.Lines(text) {
+	for _, line := range strings.SplitAfter(text, "\n") {
 		f := strings.Fields(line)
 		if len(f) == 0 {
 			continue

@@ -255,7 +255,7 @@ func (d firewalld) agrees(ctx context.Context) error {
 // --get-active-zones" says: a zone's name on a line, perhaps with "(default)",
 // and below it, further in, "interfaces: eth0 eth1".
 func activeZone(text, iface string) (zone string) {
-	for line := range strings.Lines(text) {
+	for _, line := range strings.SplitAfter(text, "\n") {
 		f := strings.Fields(line)
 		switch {
 		case len(f) == 0:

@@ -65,7 +65,7 @@ func systemdUnits(out string, names []string) (map[string]unit, error) {
 	units := make(map[string]unit, len(names))
 	for i, block := range blocks {
 		u := unit{name: names[i]}
-		for line := range strings.Lines(block) {
+		for _, line := range strings.SplitAfter(block, "\n") {
 			key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 			switch key {
 			case "Id":
@@ -220,7 +220,7 @@ func (o openrc) back(ctx context.Context, name, levels string, active bool) erro
 		if u.file != "" {
 			do(o.update, "del", name, "-a")
 		}
-		for level := range strings.SplitSeq(levels, ",") {
+		for _, level := range strings.Split(levels, ",") {
 			if level != "" {
 				do(o.update, "add", name, level)
 			}

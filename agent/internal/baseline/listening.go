@@ -82,7 +82,7 @@ func checkListening(proc string) wire.Check {
 // waiting reads one of the kernel's tables: those that wait for anybody.
 func waiting(table, proto, state string) []socket {
 	var found []socket
-	for line := range strings.Lines(table) {
+	for _, line := range strings.SplitAfter(table, "\n") {
 		f := strings.Fields(line)
 		if len(f) < 10 || f[3] != state || strings.Trim(f[2], "0:") != "" {
 			continue

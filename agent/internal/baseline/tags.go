@@ -1,9 +1,6 @@
 package baseline
 
-import (
-	"iter"
-	"strings"
-)
+import "strings"
 
 // tag is an element's begin or, with a slash before its name, its end. One that
 // is empty has only a begin.
@@ -14,27 +11,25 @@ type tag struct {
 
 // tags reads the elements of an XML text that firewalld or an administrator
 // wrote. Package encoding/xml would be 300 KB of the agent.
-func tags(text string) iter.Seq[tag] {
-	return func(yield func(tag) bool) {
-		for {
-			_, rest, ok := strings.Cut(text, "<")
-			if !ok {
-				return
+func tags(text string) (all []tag) {
+	for {
+		_, rest, ok := strings.Cut(text, "<")
+		if !ok {
+			return all
+		}
+		if strings.HasPrefix(rest, "!--") {
+			if _, text, ok = strings.Cut(rest, "-->"); !ok {
+				return all
 			}
-			if strings.HasPrefix(rest, "!--") {
-				if _, text, ok = strings.Cut(rest, "-->"); !ok {
-					return
-				}
-				continue
-			}
-			inside, after, ok := strings.Cut(rest, ">")
-			if !ok {
-				return
-			}
-			text = after
-			if t := parseTag(strings.TrimSuffix(inside, "/")); t.name != "" && !yield(t) {
-				return
-			}
+			continue
+		}
+		inside, after, ok := strings.Cut(rest, ">")
+		if !ok {
+			return all
+		}
+		text = after
+		if t := parseTag(strings.TrimSuffix(inside, "/")); t.name != "" {
+			all = append(all, t)
 		}
 	}
 }

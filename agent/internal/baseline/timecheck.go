@@ -122,7 +122,7 @@ func askTimesyncd(ctx context.Context) (string, string, error) {
 
 // timesyncdOffset finds "Offset: -1.234ms"; "" where it is not said.
 func timesyncdOffset(out string) string {
-	for line := range strings.Lines(out) {
+	for _, line := range strings.SplitAfter(out, "\n") {
 		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "Offset: "); ok {
 			// As "+1min 2.5s".
 			d, err := time.ParseDuration(strings.NewReplacer("min", "m", " ", "").Replace(value))
@@ -145,7 +145,7 @@ func askNTPD(ctx context.Context) (string, string, error) {
 // ntpdSays reads "leap=00, offset=-0.123", which is in milliseconds.
 func ntpdSays(out string) (string, string, error) {
 	var leap, offset string
-	for part := range strings.FieldsFuncSeq(out, func(r rune) bool { return r == ',' || r == '\n' || r == ' ' }) {
+	for _, part := range strings.FieldsFunc(out, func(r rune) bool { return r == ',' || r == '\n' || r == ' ' }) {
 		switch name, value, _ := strings.Cut(part, "="); name {
 		case "leap", "leap_indicator":
 			leap = value

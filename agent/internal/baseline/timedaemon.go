@@ -119,7 +119,7 @@ func chronyPlace(p *planner) (serversPlace, error) {
 			continue
 		}
 		for _, kind := range []struct{ directive, file string }{{"sourcedir", "gofleet.sources"}, {"confdir", "gofleet.conf"}, {"include", "gofleet.conf"}} {
-			for line := range strings.Lines(string(b)) {
+			for _, line := range strings.SplitAfter(string(b), "\n") {
 				f := strings.Fields(line)
 				if len(f) < 2 || !strings.EqualFold(f[0], kind.directive) {
 					continue

@@ -71,7 +71,7 @@ var ufwPolicies = map[string]string{"ACCEPT": "allow", "DROP": "deny", "REJECT":
 
 // shellValue is the last assignment to a name in a file that a shell reads.
 func shellValue(text, name string) (value string) {
-	for line := range strings.Lines(text) {
+	for _, line := range strings.SplitAfter(text, "\n") {
 		if v, ok := strings.CutPrefix(strings.TrimSpace(line), name+"="); ok {
 			value = strings.Trim(v, `"' `)
 		}
@@ -87,7 +87,7 @@ func shellValue(text, name string) (value string) {
 // of applications, direction with the interface. Only what lets a port in from
 // somewhere, or keeps it out, for all of the host's addresses, is of interest.
 func (r *ruleset) readTuples(text string, v6 bool) {
-	for line := range strings.Lines(text) {
+	for _, line := range strings.SplitAfter(text, "\n") {
 		tuple, ok := strings.CutPrefix(strings.TrimSpace(line), ufwTuple)
 		if !ok {
 			continue
@@ -136,7 +136,7 @@ func tuplePasses(protocol, ports, to, from string, v6 bool) []pass {
 		ports = "1:65535"
 	}
 	var out []pass
-	for part := range strings.SplitSeq(ports, ",") {
+	for _, part := range strings.Split(ports, ",") {
 		low, high, isRange := strings.Cut(part, ":")
 		if !isRange {
 			high = low

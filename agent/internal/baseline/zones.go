@@ -140,7 +140,7 @@ func readFirst(paths ...string) (string, error) {
 // services, and rich rules of a source and a port that accept.
 func (z *zone) read(text string) {
 	var rich *richRule
-	for tag := range tags(text) {
+	for _, tag := range tags(text) {
 		switch {
 		case tag.name == "zone" && tag.attr["target"] != "":
 			z.policy = tag.attr["target"]
@@ -177,7 +177,7 @@ func (z *zone) readService(name string) {
 	if err != nil {
 		return
 	}
-	for tag := range tags(text) {
+	for _, tag := range tags(text) {
 		if tag.name != "port" {
 			continue
 		}

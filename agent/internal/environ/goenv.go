@@ -96,7 +96,7 @@ func goEnvText(shipped string, env map[string]string) string {
 		return shipped
 	}
 	var b strings.Builder
-	for line := range strings.Lines(shipped) {
+	for _, line := range strings.SplitAfter(shipped, "\n") {
 		name, _, ok := strings.Cut(line, "=")
 		if _, ours := env[name]; ok && ours {
 			b.WriteString(shippedPrefix)
@@ -122,7 +122,7 @@ func shippedText(content string) (shipped string, sure bool) {
 	}
 	sum, _, _ := strings.Cut(ours, "\n")
 	var b strings.Builder
-	for line := range strings.Lines(body) {
+	for _, line := range strings.SplitAfter(body, "\n") {
 		b.WriteString(strings.TrimPrefix(line, shippedPrefix))
 	}
 	text := b.String()

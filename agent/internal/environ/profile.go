@@ -69,7 +69,7 @@ var secretWords = []string{"TOKEN", "SECRET", "PASS", "CREDENTIAL", "KEY", "AUTH
 // of URLs.
 func mask(content []byte) string {
 	var b strings.Builder
-	for line := range strings.Lines(string(content)) {
+	for _, line := range strings.SplitAfter(string(content), "\n") {
 		text := strings.TrimSuffix(line, "\n")
 		if name, _, ok := strings.Cut(text, "="); ok && secretName(name) {
 			text = name + "=(not shown)"

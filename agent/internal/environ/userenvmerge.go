@@ -52,7 +52,7 @@ func mergeUserEnv(content string, noted *record.UserEnv, want map[string]string)
 		}
 	}
 	var b strings.Builder
-	for line := range strings.Lines(content) {
+	for _, line := range strings.SplitAfter(content, "\n") {
 		if name, _, ok := strings.Cut(line, "="); !ok || !gone[name] {
 			b.WriteString(line)
 		}
@@ -70,7 +70,7 @@ func mergeUserEnv(content string, noted *record.UserEnv, want map[string]string)
 // userEnvOf gives the values in a go/env.
 func userEnvOf(content string) map[string]string {
 	now := map[string]string{}
-	for line := range strings.Lines(content) {
+	for _, line := range strings.SplitAfter(content, "\n") {
 		if name, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), "="); ok {
 			now[name] = value
 		}

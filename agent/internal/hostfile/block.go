@@ -167,7 +167,7 @@ func (b Block) find(content string) (f found, at int, err error) {
 			"remove gofleet's lines there, from \""+strings.TrimSpace(b.begin())+"\" on, and apply again")
 	}
 	offset, opened := 0, -1
-	for line := range strings.Lines(content) {
+	for _, line := range strings.SplitAfter(content, "\n") {
 		switch strings.TrimRight(line, " \t\r\n") + "\n" {
 		case b.begin():
 			if f.found || opened >= 0 {

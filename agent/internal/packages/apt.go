@@ -169,7 +169,7 @@ func unmet(out, complaint string) string {
 //	Remv exim4 [4.96-15]
 func (h *Host) parseSimulation(out string) (plan *Plan, others []string) {
 	plan = &Plan{host: h}
-	for line := range strings.Lines(out) {
+	for _, line := range strings.SplitAfter(out, "\n") {
 		f := strings.Fields(line)
 		if len(f) < 3 {
 			continue
@@ -219,7 +219,7 @@ func filesOf(index string, plan *Plan) (files []string) {
 	for _, one := range plan.all() {
 		want[one.Name+" "+one.Version] = true
 	}
-	for stanza := range strings.SplitSeq(index, "\n\n") {
+	for _, stanza := range strings.Split(index, "\n\n") {
 		if want[field(stanza, "Package")+" "+field(stanza, "Version")] {
 			files = append(files, filepath.Base(field(stanza, "Filename")))
 		}
@@ -229,7 +229,7 @@ func filesOf(index string, plan *Plan) (files []string) {
 
 // field is a field of one entry of an index.
 func field(stanza, name string) string {
-	for line := range strings.Lines(stanza) {
+	for _, line := range strings.SplitAfter(stanza, "\n") {
 		if value, ok := strings.CutPrefix(line, name+": "); ok {
 			return strings.TrimSpace(value)
 		}
@@ -320,7 +320,7 @@ func (p *Plan) takeAway(ctx context.Context, dir, verb string, names []string) e
 	if err != nil {
 		return explain(err)
 	}
-	for line := range strings.Lines(string(out)) {
+	for _, line := range strings.SplitAfter(string(out), "\n") {
 		f := strings.Fields(line)
 		if len(f) < 2 || f[0] != "Remv" && f[0] != "Purg" && f[0] != "Inst" {
 			continue

@@ -30,7 +30,7 @@ func queryRPM(ctx context.Context, names []string) (map[string]string, error) {
 		return nil, err
 	}
 	versions := map[string]string{}
-	for line := range strings.Lines(string(out)) {
+	for _, line := range strings.SplitAfter(string(out), "\n") {
 		f := strings.Fields(line)
 		if len(f) == 2 && strings.Contains(f[1], ":") {
 			versions[f[0]] = f[1]
@@ -137,7 +137,7 @@ func (p *Plan) Check(ctx context.Context, dir string) error {
 //	/dir/rogue-1.0-1.noarch.rpm: digests OK
 //	/dir/alien-1.0-1.noarch.rpm: digests SIGNATURES NOT OK
 func unsigned(out, dir string) (bad []string) {
-	for line := range strings.Lines(out) {
+	for _, line := range strings.SplitAfter(out, "\n") {
 		_, verdict, ok := strings.Cut(line, ".rpm:")
 		signed := strings.Contains(verdict, "signatures") || strings.Contains(verdict, "pgp")
 		if ok && (!signed || strings.Contains(verdict, "NOT OK") || !strings.Contains(verdict, "OK")) {

@@ -26,7 +26,7 @@ func parseStatus(text string) map[string]installed {
 		}
 		name, provides, p = "", "", installed{}
 	}
-	for line := range strings.Lines(text) {
+	for _, line := range strings.SplitAfter(text, "\n") {
 		if line == "\n" {
 			flush()
 			continue
@@ -64,7 +64,7 @@ func (h *Host) unfinished(name string) bool {
 func parseAPK(text string) map[string]string {
 	has := map[string]string{}
 	name := ""
-	for line := range strings.Lines(text) {
+	for _, line := range strings.SplitAfter(text, "\n") {
 		switch value := strings.TrimSpace(line[min(2, len(line)):]); {
 		case strings.HasPrefix(line, "P:"):
 			name = value

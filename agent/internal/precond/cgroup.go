@@ -30,7 +30,7 @@ type cgroupMount struct {
 func (h host) cgroups() cgroups {
 	mounts := parseMounts(h.read("/proc/self/mountinfo"))
 	var out cgroups
-	for line := range strings.Lines(h.read("/proc/self/cgroup")) {
+	for _, line := range strings.SplitAfter(h.read("/proc/self/cgroup"), "\n") {
 		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(parts) != 3 {
 			continue
@@ -76,7 +76,7 @@ func wayUp(m cgroupMount, group string) []limitFile {
 // parseMounts finds the cgroup filesystems in a mountinfo.
 func parseMounts(s string) []cgroupMount {
 	var out []cgroupMount
-	for line := range strings.Lines(s) {
+	for _, line := range strings.SplitAfter(s, "\n") {
 		left, right, ok := strings.Cut(strings.TrimSpace(line), " - ")
 		l, r := strings.Fields(left), strings.Fields(right)
 		if !ok || len(l) < 5 || len(r) < 3 {

@@ -13,7 +13,7 @@ func (h host) distribution() (id, version string) {
 		return "", ""
 	}
 	id = "linux" // what the format says a missing ID means
-	for line := range strings.Lines(content) {
+	for _, line := range strings.SplitAfter(content, "\n") {
 		key, value, ok := strings.Cut(strings.TrimSpace(line), "=")
 		if !ok {
 			continue

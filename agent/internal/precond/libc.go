@@ -132,7 +132,7 @@ func (h host) libc(ctx context.Context, u userland) string {
 // files have it nowhere that could be told from other numbers.
 func (h host) muslVersion(ctx context.Context, loader string) string {
 	out, _ := h.run(ctx, loader)
-	for line := range strings.Lines(out) {
+	for _, line := range strings.SplitAfter(out, "\n") {
 		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "Version "); ok {
 			return firstVersion(v)
 		}

@@ -70,7 +70,7 @@ func countList(s string) int {
 // "processor" and a number behind it, on s390x before the colon.
 func countProcessors(s string) int {
 	n := 0
-	for line := range strings.Lines(s) {
+	for _, line := range strings.SplitAfter(s, "\n") {
 		rest, ok := strings.CutPrefix(line, "processor")
 		rest = strings.TrimLeft(rest, " \t:")
 		if ok && rest != "" && rest[0] >= '0' && rest[0] <= '9' {
@@ -83,7 +83,7 @@ func countProcessors(s string) int {
 // memory is the machine's memory in bytes, or less where a cgroup allows
 // less, and then which one; 0 is unknown.
 func (h host) memory(groups cgroups) (n int64, limit string) {
-	for line := range strings.Lines(h.read("/proc/meminfo")) {
+	for _, line := range strings.SplitAfter(h.read("/proc/meminfo"), "\n") {
 		if rest, ok := strings.CutPrefix(line, "MemTotal:"); ok {
 			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
 			if err == nil && kib > 0 && kib < 1<<50 {

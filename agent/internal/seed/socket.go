@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"iter"
 	"os"
 	"syscall"
 	"time"
@@ -140,7 +139,7 @@ func addresses() [][]byte {
 		return nil
 	}
 	var out [][]byte
-	for m := range parts(rib, 4, 16) {
+	for _, m := range parts(rib, 4, 16) {
 		const head = 16 + syscall.SizeofIfAddrmsg // nlmsghdr; family, prefix length, flags, scope, index
 		if len(m) < head || native.Uint16(m[4:]) != syscall.RTM_NEWADDR || m[19] >= syscall.RT_SCOPE_LINK {
 			continue
@@ -149,7 +148,7 @@ func addresses() [][]byte {
 		if m[16] == syscall.AF_INET6 {
 			want = syscall.IFA_ADDRESS
 		}
-		for a := range parts(m[head:], 2, 4) {
+		for _, a := range parts(m[head:], 2, 4) {
 			if ip := a[4:]; native.Uint16(a[2:]) == want && (len(ip) == 4 || len(ip) == 16) {
 				out = append(out, ip)
 			}
@@ -162,17 +161,17 @@ var native = binary.NativeEndian
 
 // parts gives the pieces that netlink lays one behind the other, each with its
 // length in its first bytes and aligned to four.
-func parts(b []byte, lengthSize, head int) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		for len(b) >= head {
-			n := int(native.Uint16(b))
-			if lengthSize == 4 {
-				n = int(native.Uint32(b))
-			}
-			if n < head || n > len(b) || !yield(b[:n]) {
-				return
-			}
-			b = b[min((n+3)&^3, len(b)):]
+func parts(b []byte, lengthSize, head int) (all [][]byte) {
+	for len(b) >= head {
+		n := int(native.Uint16(b))
+		if lengthSize == 4 {
+			n = int(native.Uint32(b))
 		}
+		if n < head || n > len(b) {
+			break
+		}
+		all = append(all, b[:n])
+		b = b[min((n+3)&^3, len(b)):]
 	}
+	return all
 }

@@ -78,7 +78,7 @@ func driftQuick(dir string, m *Manifest) ([]wire.Drift, error) {
 // quickEntries are VERSION, bin, pkg/tool and what is in them.
 func (m *Manifest) quickEntries() (tree.Manifest, error) {
 	var text []byte
-	for line := range bytes.Lines(m.text) {
+	for _, line := range bytes.SplitAfter(m.text, []byte("\n")) {
 		if isQuick(bytes.TrimSuffix(line[bytes.LastIndexByte(line, ' ')+1:], []byte{'\n'})) {
 			text = append(text, line...)
 		}

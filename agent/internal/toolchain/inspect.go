@@ -330,7 +330,7 @@ func mountPoints() []string {
 		return nil
 	}
 	var points []string
-	for line := range strings.Lines(string(b)) {
+	for _, line := range strings.SplitAfter(string(b), "\n") {
 		if f := strings.Fields(line); len(f) > 4 {
 			points = append(points, unescapeMount(f[4]))
 		}
