@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -204,15 +203,9 @@ func Parse(text []byte, path string) (*Record, error) {
 }
 
 func (r *Record) init() *Record {
-	if r.Users == nil {
-		r.Users = map[string]*User{}
-	}
-	if r.Doing == nil {
-		r.Doing = map[string]*User{}
-	}
-	for _, all := range []map[string]*User{r.Users, r.Doing} {
-		maps.DeleteFunc(all, func(_ string, u *User) bool { return u == nil })
-	}
+	r.Users, r.Doing = clean(r.Users), clean(r.Doing)
+	r.UserEnv, r.DoingEnv = clean(r.UserEnv), clean(r.DoingEnv)
+	r.Directories, r.Services = clean(r.Directories), clean(r.Services)
 	for _, old := range []struct {
 		from **User
 		to   map[string]*User
@@ -222,33 +215,29 @@ func (r *Record) init() *Record {
 		}
 		*old.from = nil
 	}
-	if r.Files == nil {
-		r.Files = map[string]string{}
-	}
-	if r.Kept == nil {
-		r.Kept = map[string]string{}
-	}
-	if r.Shipped == nil {
-		r.Shipped = map[string]string{}
-	}
-	if r.UserEnv == nil {
-		r.UserEnv = map[string]*UserEnv{}
+	for _, m := range []*map[string]string{&r.Files, &r.Kept, &r.Shipped} {
+		if *m == nil {
+			*m = map[string]string{}
+		}
 	}
 	if r.Netrc == nil {
 		r.Netrc = map[string][]NetrcLine{}
 	}
-	if r.Directories == nil {
-		r.Directories = map[string]*Directory{}
-	}
-	maps.DeleteFunc(r.Directories, func(_ string, d *Directory) bool { return d == nil })
-	if r.Services == nil {
-		r.Services = map[string]*Service{}
-	}
-	maps.DeleteFunc(r.Services, func(_ string, s *Service) bool { return s == nil })
-	if r.DoingEnv == nil {
-		r.DoingEnv = map[string]*UserEnv{}
-	}
 	return r
+}
+
+// clean is m, or a new map, without what is null in the file.
+func clean[P comparable](m map[string]P) map[string]P {
+	if m == nil {
+		return map[string]P{}
+	}
+	var null P
+	for key, p := range m {
+		if p == null {
+			delete(m, key)
+		}
+	}
+	return m
 }
 
 // Encode is the text of the record as Save writes it.
