@@ -28,7 +28,7 @@ func (c *Cache) Dirs() []string {
 const defaultCacheMode = "2775"
 
 // cache reads gofleet_cache.
-func (n node) cache() *Cache {
+func (n *node) cache() *Cache {
 	const example = "write it like {modcache: /srv/go/mod, build: /srv/go/build, group: ci}"
 	m, ok := n.dict([]string{"modcache", "build", "group", "mode"}, example)
 	if !ok {
@@ -37,14 +37,14 @@ func (n node) cache() *Cache {
 	before := len(n.p.errs)
 	c := &Cache{}
 	c.Mode, _, _ = parseMode(defaultCacheMode)
-	set(m["modcache"], &c.ModCache, node.directoryPath)
-	set(m["build"], &c.Build, node.directoryPath)
-	if g, ok := m["group"]; !ok || g.v == nil {
+	set(m["modcache"], &c.ModCache, (*node).directoryPath)
+	set(m["build"], &c.Build, (*node).directoryPath)
+	if group := m["group"]; group.null() {
 		n.fail(example, "has no group")
 	} else {
-		c.Group, _ = g.accountName("group")
+		c.Group, _ = group.accountName("group")
 	}
-	if mode := m["mode"]; mode.v != nil {
+	if mode := m["mode"]; !mode.null() {
 		if c.Mode = mode.mode(); len(n.p.errs) == before && c.Mode&0o2070 != 0o2070 {
 			mode.fail(`write "2775", or "2770" to keep others from reading`, "does not let the group write, or what is made there would not be the group's")
 		}
@@ -92,7 +92,7 @@ func (p *parser) cacheEnv(s *Spec) {
 
 // cacheDirectory reports a place for a cache that is another thing's.
 func (p *parser) cacheDirectory(s *Spec, key, dir string) {
-	at := node{p: p, path: []string{p.o.Prefix + "cache", key}}
+	at := &node{p: p, path: []string{p.o.Prefix + "cache", key}}
 	switch {
 	case strings.Contains(dir, ":"):
 		at.fail("write a path without colons", "%s cannot be the place of a cache", quote(dir))

@@ -19,7 +19,7 @@ const (
 
 // caCertificates reads gofleet_ca_certificates: PEM texts and paths of files.
 // What is in them is for who reads the files to judge.
-func (n node) caCertificates() []string {
+func (n *node) caCertificates() []string {
 	const example = "write a list of PEM texts or of files with some, like [../ca/root.pem]"
 	list, ok := n.v.([]any)
 	if s, text := n.v.(string); text && n.p.o.Lenient && strings.Contains(s, pemBegin) {

@@ -3,15 +3,15 @@ package spec
 import "strings"
 
 // cgo reads gofleet_preconditions.cgo. A dictionary switches it on.
-func (n node) cgo() *Cgo {
+func (n *node) cgo() *Cgo {
 	m, ok := n.dict([]string{"min", "cxx", "pkg_config"}, `write it like {min: "8"}; {} takes the defaults, null switches it off`)
 	if !ok {
 		return nil
 	}
 	c := &Cgo{CXX: true, PkgConfig: true}
-	set(m["min"], &c.Min, func(n node) (string, bool) { return n.dotted(`"8"`) })
+	set(m["min"], &c.Min, func(n *node) (string, bool) { return n.dotted(`"8"`) })
 	for key, to := range map[string]*bool{"cxx": &c.CXX, "pkg_config": &c.PkgConfig} {
-		if v := m[key]; v.v != nil {
+		if v := m[key]; !v.null() {
 			*to = v.boolean()
 		}
 	}
@@ -19,7 +19,7 @@ func (n node) cgo() *Cgo {
 }
 
 // boolean reads true or false. Leniently, it may be text.
-func (n node) boolean() bool {
+func (n *node) boolean() bool {
 	text, isText := n.v.(string)
 	switch b, isBool := n.v.(bool); {
 	case isBool:

@@ -26,7 +26,7 @@ var unsettable = []string{"/bin", "/boot", "/dev", "/lib", "/lib32", "/lib64", "
 	"/run", "/tmp", "/var/tmp", "/var/run", "/usr/bin", "/usr/sbin"}
 
 // directories reads gofleet_directories.
-func (n node) directories() []Directory {
+func (n *node) directories() []Directory {
 	const example = `write a list, like [{path: /opt/app, owner: deploy, mode: "0755"}]`
 	items, ok := n.v.([]any)
 	if !ok {
@@ -50,7 +50,7 @@ func (n node) directories() []Directory {
 	return out
 }
 
-func (n node) directory(example string) (d Directory, ok bool) {
+func (n *node) directory(example string) (d Directory, ok bool) {
 	m, ok := n.dict([]string{"path", "owner", "group", "mode"}, example)
 	if !ok {
 		return d, false
@@ -58,25 +58,25 @@ func (n node) directory(example string) (d Directory, ok bool) {
 	before := len(n.p.errs)
 	d.Owner = defaultOwner
 	d.Mode, _, _ = parseMode(defaultMode)
-	if c, ok := m["path"]; !ok || c.v == nil {
+	if c := m["path"]; c.null() {
 		n.fail(example, "has no path")
 	} else {
 		d.Path, _ = c.directoryPath()
 	}
-	if c := m["owner"]; c.v != nil {
+	if c := m["owner"]; !c.null() {
 		d.Owner, _ = c.accountName("user")
 	}
-	if c := m["group"]; c.v != nil {
+	if c := m["group"]; !c.null() {
 		d.Group, _ = c.accountName("group")
 	}
-	if c := m["mode"]; c.v != nil {
+	if c := m["mode"]; !c.null() {
 		d.Mode = c.mode()
 	}
 	return d, len(n.p.errs) == before
 }
 
 // directoryPath reads the path of a directory that is nobody's but the site's.
-func (n node) directoryPath() (string, bool) {
+func (n *node) directoryPath() (string, bool) {
 	const example = "write a directory of the site's own, like /opt/app"
 	p, ok := n.absolute()
 	if !ok {
@@ -98,7 +98,7 @@ func (n node) directoryPath() (string, bool) {
 
 // mode reads permissions in octal, which must be text: YAML reads 0755 as 493,
 // and 755 as the number that is 1363 in octal.
-func (n node) mode() uint32 {
+func (n *node) mode() uint32 {
 	s, ok := n.v.(string)
 	if !ok {
 		wrote := n.raw()
@@ -133,7 +133,7 @@ func parseMode(s string) (mode uint32, hint, problem string) {
 // one whose owner could put a link in their place.
 func (p *parser) checkDirectories(s *Spec) {
 	for i, d := range s.Directories {
-		at := node{p: p, path: []string{p.o.Prefix + "directories", itoa(i), "path"}}
+		at := &node{p: p, path: []string{p.o.Prefix + "directories", itoa(i), "path"}}
 		if within(d.Path, s.Root) || within(d.Path, s.Link) {
 			at.fail("write a directory elsewhere, like /opt/app", "%s lies where gofleet keeps toolchains", quote(d.Path))
 		}

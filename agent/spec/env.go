@@ -16,7 +16,7 @@ const maxValue = 32 << 10
 // asText reads text, or a number or boolean whose text is certain: one that
 // YAML prints exactly as it was written. "on", which YAML reads as true, and
 // 1.20, which it reads as 1.2, must be quoted. Errors do not show the value.
-func (n node) asText() (string, bool) {
+func (n *node) asText() (string, bool) {
 	var s string
 	certain := true
 	switch v := n.v.(type) {
@@ -55,7 +55,7 @@ func (n node) asText() (string, bool) {
 
 // value reads the value of an environment variable, which stands on one line
 // of a file.
-func (n node) value() (string, bool) {
+func (n *node) value() (string, bool) {
 	s, ok := n.asText()
 	return s, ok && n.printable(strings.ReplaceAll(s, "\t", " "))
 }
@@ -72,7 +72,7 @@ func isEnvName(s string) bool {
 }
 
 // goEnv reads gofleet_env over the defaults; null takes a default away.
-func (n node) goEnv(env map[string]string) map[string]string {
+func (n *node) goEnv(env map[string]string) map[string]string {
 	m, ok := n.v.(map[string]any)
 	if !ok {
 		n.fail(`write it like {GOPROXY: "off"}`, "must be a dictionary, not %s", kind(n.v))
@@ -98,7 +98,7 @@ func (n node) goEnv(env map[string]string) map[string]string {
 }
 
 // goEnvName reports an error and false for a name that go.env cannot set.
-func (n node) goEnvName(name string) bool {
+func (n *node) goEnvName(name string) bool {
 	environment := n.p.o.Prefix + "environment"
 	switch {
 	case name == "GOROOT":
@@ -121,7 +121,7 @@ func (n node) goEnvName(name string) bool {
 
 // goEnvValue reports an error and false for values that every later go
 // command would stumble over.
-func (n node) goEnvValue(name, value string) bool {
+func (n *node) goEnvValue(name, value string) bool {
 	switch {
 	case name == "GO111MODULE" && !slices.Contains([]string{"", "on", "off", "auto"}, value):
 		n.fail(`write "on", "off" or "auto"`, "is not a value of GO111MODULE")
@@ -140,7 +140,7 @@ func (n node) goEnvValue(name, value string) bool {
 }
 
 // environment reads gofleet_environment; null leaves a variable out.
-func (n node) environment() map[string]string {
+func (n *node) environment() map[string]string {
 	m, ok := n.v.(map[string]any)
 	if !ok {
 		n.fail("write it like {LOG_LEVEL: info}", "must be a dictionary, not %s", kind(n.v))
@@ -164,7 +164,7 @@ func (n node) environment() map[string]string {
 
 // environmentName reports an error and false for a name that login shells
 // must not get from gofleet.
-func (n node) environmentName(name string) bool {
+func (n *node) environmentName(name string) bool {
 	switch {
 	case !isEnvName(name):
 		n.fail("names have letters, digits and _, and do not begin with a digit", "%s is not the name of a variable", quote(name))

@@ -19,7 +19,7 @@ var environmentPlaces = []string{EnvironmentProfile, EnvironmentPAM, Environment
 const maxPAMLine = 1000
 
 // environmentFiles reads gofleet_environment_files.
-func (n node) environmentFiles() ([]string, bool) {
+func (n *node) environmentFiles() ([]string, bool) {
 	const example = "write a list, like [profile, environment, systemd]"
 	if _, text := n.v.(string); text && !n.p.o.Lenient {
 		n.fail(example, "must be a list, not text")
@@ -51,7 +51,7 @@ func (n node) environmentFiles() ([]string, bool) {
 // express, and values that are to stand nowhere. They may be secret, and are
 // not shown.
 func (p *parser) environmentValues(s *Spec) {
-	at := node{p: p, path: []string{p.o.Prefix + "environment"}}
+	at := &node{p: p, path: []string{p.o.Prefix + "environment"}}
 	if len(s.Environment) > 0 && len(s.EnvironmentFiles) == 0 {
 		at.fail("name a place in "+p.o.Prefix+"environment_files, like [profile]", "reaches nobody: %senvironment_files is empty", p.o.Prefix)
 	}

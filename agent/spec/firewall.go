@@ -47,25 +47,25 @@ func (r FirewallRule) String() string {
 const firewallExample = "write it like {allow: [443/tcp, {port: 9000/tcp, from: 10.0.0.0/8}], policy: keep}"
 
 // firewall reads gofleet_firewall.
-func (n node) firewall() *Firewall {
+func (n *node) firewall() *Firewall {
 	m, ok := n.dict([]string{"allow", "policy", "enabled"}, firewallExample)
 	if !ok {
 		return nil
 	}
 	f := &Firewall{Policy: PolicyKeep}
-	set(m["policy"], &f.Policy, func(n node) (string, bool) { return n.choice(PolicyKeep, PolicyDeny) })
-	if c := m["enabled"]; c.v != nil {
+	set(m["policy"], &f.Policy, func(n *node) (string, bool) { return n.choice(PolicyKeep, PolicyDeny) })
+	if c := m["enabled"]; !c.null() {
 		if f.Enabled = c.boolean(); !f.Enabled && c.v == false {
 			c.fail("drop it: gofleet makes no firewall inactive", "cannot be false")
 		}
 	}
-	if c := m["allow"]; c.v != nil {
+	if c := m["allow"]; !c.null() {
 		f.Allow = c.firewallRules()
 	}
 	return f
 }
 
-func (n node) firewallRules() []FirewallRule {
+func (n *node) firewallRules() []FirewallRule {
 	if _, text := n.v.(string); text && !n.p.o.Lenient {
 		n.fail(firewallExample, "must be a list, not text")
 		return nil
@@ -81,13 +81,13 @@ func (n node) firewallRules() []FirewallRule {
 }
 
 // firewallRule reads a port, or a dictionary of a port and where from.
-func (n node) firewallRule() (r FirewallRule, ok bool) {
+func (n *node) firewallRule() (r FirewallRule, ok bool) {
 	if _, isDict := n.v.(map[string]any); !isDict {
 		return n.firewallPort()
 	}
 	m, _ := n.dict([]string{"port", "from"}, firewallExample)
-	port, given := m["port"]
-	if !given || port.v == nil {
+	port := m["port"]
+	if port.null() {
 		n.fail(firewallExample, "has no port")
 		return r, false
 	}
@@ -95,7 +95,7 @@ func (n node) firewallRule() (r FirewallRule, ok bool) {
 		return r, false
 	}
 	from := m["from"]
-	if from.v == nil {
+	if from.null() {
 		return r, true
 	}
 	text, ok := from.text("write an address or a network, like 10.0.0.0/8 or fd00::/8")
@@ -116,7 +116,7 @@ func (n node) firewallRule() (r FirewallRule, ok bool) {
 }
 
 // firewallPort reads "443/tcp" or "8000-8100/udp".
-func (n node) firewallPort() (r FirewallRule, ok bool) {
+func (n *node) firewallPort() (r FirewallRule, ok bool) {
 	const example = "write a port and tcp or udp, like 443/tcp or 8000-8100/udp"
 	if i, whole := n.whole(); whole {
 		n.fail(fmt.Sprintf("write %d/tcp or %d/udp", i, i), "has no protocol")

@@ -12,7 +12,7 @@ type Gopath struct {
 }
 
 // gopath reads gofleet_gopath.
-func (n node) gopath() *Gopath {
+func (n *node) gopath() *Gopath {
 	const example = "write {sources: ../legacy}; what is in the directory comes to src below the GOPATH"
 	m, ok := n.dict([]string{"sources", "path"}, example)
 	if !ok {
@@ -20,14 +20,14 @@ func (n node) gopath() *Gopath {
 	}
 	before := len(n.p.errs)
 	out := &Gopath{}
-	if c, ok := m["sources"]; !ok || c.v == nil {
+	if c := m["sources"]; c.null() {
 		n.fail(example, "has no sources")
 	} else if s, ok := c.text(example); ok {
 		if out.Sources = strings.TrimSpace(s); out.Sources == "" {
 			c.fail(example, "is empty")
 		}
 	}
-	if c, ok := m["path"]; ok && c.v != nil {
+	if c := m["path"]; !c.null() {
 		p, ok := c.absolute()
 		if ok && (slices.Contains(systemDirs, p) || strings.Contains(p, ":")) {
 			c.fail("write a directory of the deploy user's, like /home/deploy/go", "%s cannot be a GOPATH", quote(p))

@@ -12,7 +12,7 @@ const (
 )
 
 // moduleProxy reads fail, warn, or a dictionary.
-func (n node) moduleProxy() *ModuleProxy {
+func (n *node) moduleProxy() *ModuleProxy {
 	p := &ModuleProxy{On: "fail", Module: probeModule, Timeout: probeTimeout}
 	if _, isText := n.v.(string); isText {
 		p.On, _ = n.choice("fail", "warn")
@@ -22,17 +22,17 @@ func (n node) moduleProxy() *ModuleProxy {
 	if !ok {
 		return nil
 	}
-	if c, ok := m["on"]; ok && c.v != nil {
+	if c := m["on"]; !c.null() {
 		p.On, _ = c.choice("fail", "warn")
 	}
-	if c, ok := m["module"]; ok && c.v != nil {
+	if c := m["module"]; !c.null() {
 		s, _ := c.v.(string)
 		if strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-._~/") != "" || !strings.Contains(s, ".") || strings.Trim(s, "/-.") != s || len(s) > 255 {
 			c.fail("write the path of a module, in lower case, like corp.example/lib", "must be the path of a module, not %s", c.shown())
 		}
 		p.Module = s
 	}
-	if c, ok := m["timeout"]; ok && c.v != nil {
+	if c := m["timeout"]; !c.null() {
 		p.Timeout, _ = c.duration(10 * time.Minute)
 	}
 	return p

@@ -22,7 +22,7 @@ func ModulesProxy(root string) string {
 }
 
 // modules reads gofleet_modules: the bundle, or a dictionary.
-func (n node) modules() *Modules {
+func (n *node) modules() *Modules {
 	const example = `write the bundle, like "../site.bundle", or {from: ../site.bundle, private: ["git.corp.example/*"]}`
 	if _, text := n.v.(string); text {
 		from, ok := n.bundlePath(example)
@@ -37,12 +37,12 @@ func (n node) modules() *Modules {
 	}
 	before := len(n.p.errs)
 	out := &Modules{}
-	if c, ok := m["from"]; !ok || c.v == nil {
+	if c := m["from"]; c.null() {
 		n.fail(example, "has no from")
 	} else {
 		out.From, _ = c.bundlePath(example)
 	}
-	if c, ok := m["private"]; ok && c.v != nil {
+	if c := m["private"]; !c.null() {
 		out.Private = c.privatePatterns()
 	}
 	if len(n.p.errs) > before {
@@ -51,7 +51,7 @@ func (n node) modules() *Modules {
 	return out
 }
 
-func (n node) bundlePath(example string) (string, bool) {
+func (n *node) bundlePath(example string) (string, bool) {
 	s, ok := n.text(example)
 	s = strings.TrimSpace(s)
 	switch {
@@ -67,7 +67,7 @@ func (n node) bundlePath(example string) (string, bool) {
 }
 
 // privatePatterns reads patterns of module paths, as package path matches them.
-func (n node) privatePatterns() []string {
+func (n *node) privatePatterns() []string {
 	const example = `write a list of patterns, like ["git.corp.example/*"]`
 	if _, text := n.v.(string); text && !n.p.o.Lenient {
 		n.fail(example, "must be a list, not text")
@@ -129,6 +129,6 @@ func (p *parser) modulesEnv(s *Spec) {
 // contradict reports a variable, or a field of it, and what Env says of name.
 func (p *parser) contradict(variable, name, hint string, field ...string) {
 	at := append([]string{p.o.Prefix + variable}, field...)
-	node{p: p, path: at}.fail(hint, "contradicts %s in %senv", name, p.o.Prefix)
-	node{p: p, path: []string{p.o.Prefix + "env", name}}.fail(hint, "contradicts %s", strings.Join(at, "."))
+	(&node{p: p, path: at}).fail(hint, "contradicts %s in %senv", name, p.o.Prefix)
+	(&node{p: p, path: []string{p.o.Prefix + "env", name}}).fail(hint, "contradicts %s", strings.Join(at, "."))
 }

@@ -21,7 +21,7 @@ func (e NetrcEntry) Line() string {
 const maxPassword = 3 << 10
 
 // netrc reads gofleet_netrc. No error shows a login or a password.
-func (n node) netrc() []NetrcEntry {
+func (n *node) netrc() []NetrcEntry {
 	const example = `write a list, like [{machine: proxy.corp, login: ci, password: "{{ vaulted }}"}]`
 	list, ok := n.v.([]any)
 	if !ok {
@@ -52,15 +52,15 @@ func (n node) netrc() []NetrcEntry {
 }
 
 // netrcEntry reads one entry, which has all three.
-func (n node) netrcEntry(m map[string]node) (e NetrcEntry, ok bool) {
+func (n *node) netrcEntry(m map[string]*node) (e NetrcEntry, ok bool) {
 	ok = true
 	for _, key := range []struct {
 		name  string
 		to    *string
-		check func(node, string) bool
-	}{{"machine", &e.Machine, node.machine}, {"login", &e.Login, node.credential}, {"password", &e.Password, node.credential}} {
-		c, given := m[key.name]
-		if !given || c.v == nil {
+		check func(*node, string) bool
+	}{{"machine", &e.Machine, (*node).machine}, {"login", &e.Login, (*node).credential}, {"password", &e.Password, (*node).credential}} {
+		c := m[key.name]
+		if c.null() {
 			n.fail("go takes an entry only with machine, login and password", "has no %s", key.name)
 			ok = false
 			continue
@@ -74,7 +74,7 @@ func (n node) netrcEntry(m map[string]node) (e NetrcEntry, ok bool) {
 
 // machine checks a host name as a URL has it: go compares them letter by
 // letter, with the port if there is one.
-func (n node) machine(s string) bool {
+func (n *node) machine(s string) bool {
 	const example = "write the host as the URL has it, with the port if it has one: proxy.corp or proxy.corp:8443"
 	letters := strings.Trim(strings.ToLower(s), "abcdefghijklmnopqrstuvwxyz0123456789.-_:[]") == ""
 	switch {
@@ -93,7 +93,7 @@ func (n node) machine(s string) bool {
 // credential checks a login or password for what go, curl, git and others
 // read in the same way. They differ on quotes, backslashes, a # in front and
 // anything that is not ASCII.
-func (n node) credential(s string) bool {
+func (n *node) credential(s string) bool {
 	const hint = "netrc has no way to write it that go, curl and git all read: make a token of letters, digits and most signs"
 	switch {
 	case s == "":

@@ -25,18 +25,21 @@ type node struct {
 	v    any
 }
 
-func (n node) child(key string, v any) node {
-	return node{p: n.p, path: append(slices.Clip(n.path), key), v: v}
+func (n *node) child(key string, v any) *node {
+	return &node{p: n.p, path: append(slices.Clip(n.path), key), v: v}
 }
+
+// null reports whether n is null or was not given.
+func (n *node) null() bool { return n == nil || n.v == nil }
 
 // fail reports an error at n. The value itself is quoted by callers, and only
 // where it cannot be a secret.
-func (n node) fail(hint, format string, args ...any) {
+func (n *node) fail(hint, format string, args ...any) {
 	n.p.errs = append(n.p.errs, &Error{Path: n.path, Message: fmt.Sprintf(format, args...), Hint: hint})
 }
 
 // raw is the scalar as the inventory wrote it, or "".
-func (n node) raw() string {
+func (n *node) raw() string {
 	if n.p.o.Raw == nil {
 		return ""
 	}
@@ -90,13 +93,13 @@ func quote(s string) string { return strconv.Quote(clip(s)) }
 
 // dict reads a dictionary whose keys are all in known. The result has only
 // the keys that are there; null values are kept, since null has a meaning.
-func (n node) dict(known []string, example string) (map[string]node, bool) {
+func (n *node) dict(known []string, example string) (map[string]*node, bool) {
 	m, ok := n.v.(map[string]any)
 	if !ok {
 		n.fail(example, "must be a dictionary, not %s", kind(n.v))
 		return nil, false
 	}
-	out := make(map[string]node, len(m))
+	out := make(map[string]*node, len(m))
 	for k, v := range m {
 		c := n.child(k, v)
 		if slices.Contains(known, k) {
@@ -113,9 +116,9 @@ func (n node) dict(known []string, example string) (map[string]node, bool) {
 }
 
 // list reads a list. Leniently, text is a list with its parts between commas.
-func (n node) list(example string) ([]node, bool) {
+func (n *node) list(example string) ([]*node, bool) {
 	if s, ok := n.v.(string); ok && n.p.o.Lenient {
-		var out []node
+		var out []*node
 		for i, part := range strings.Split(s, ",") {
 			if part = strings.TrimSpace(part); part != "" {
 				out = append(out, n.child(strconv.Itoa(i), part))
@@ -128,7 +131,7 @@ func (n node) list(example string) ([]node, bool) {
 		n.fail(example, "must be a list, not %s", kind(n.v))
 		return nil, false
 	}
-	out := make([]node, len(l))
+	out := make([]*node, len(l))
 	for i, v := range l {
 		out[i] = n.child(strconv.Itoa(i), v)
 	}
@@ -136,7 +139,7 @@ func (n node) list(example string) ([]node, bool) {
 }
 
 // text reads a string that has a line's worth of printable text.
-func (n node) text(example string) (string, bool) {
+func (n *node) text(example string) (string, bool) {
 	s, ok := n.v.(string)
 	if !ok {
 		n.fail(example, "must be text, not %s", kind(n.v))
@@ -147,7 +150,7 @@ func (n node) text(example string) (string, bool) {
 
 // printable reports an error and false for text with control characters, or
 // that is not UTF-8 and so could not travel as JSON.
-func (n node) printable(s string) bool {
+func (n *node) printable(s string) bool {
 	if !utf8.ValidString(s) {
 		n.fail("", "is not UTF-8")
 		return false
@@ -160,7 +163,7 @@ func (n node) printable(s string) bool {
 }
 
 // integer reads a whole number within low and high.
-func (n node) integer(low, high int64) (int64, bool) {
+func (n *node) integer(low, high int64) (int64, bool) {
 	i, ok := n.whole()
 	if !ok {
 		n.fail("", "must be a whole number, not %s", n.shown())
@@ -174,7 +177,7 @@ func (n node) integer(low, high int64) (int64, bool) {
 }
 
 // shown is the kind of n, with the text itself if it is text.
-func (n node) shown() string {
+func (n *node) shown() string {
 	if s, ok := n.v.(string); ok {
 		return quote(s)
 	}
@@ -183,7 +186,7 @@ func (n node) shown() string {
 
 // whole converts the number types that inventories and JSON give. Leniently,
 // digits in text and floats without a fraction are whole numbers too.
-func (n node) whole() (int64, bool) {
+func (n *node) whole() (int64, bool) {
 	switch v := n.v.(type) {
 	case int:
 		return int64(v), true
@@ -211,7 +214,7 @@ func (n node) whole() (int64, bool) {
 }
 
 // float is the text of a value that YAML or JSON took for a float.
-func (n node) float() (string, bool) {
+func (n *node) float() (string, bool) {
 	switch v := n.v.(type) {
 	case float64:
 		return strconv.FormatFloat(v, 'f', -1, 64), true
@@ -222,7 +225,7 @@ func (n node) float() (string, bool) {
 }
 
 // choice reads one of a few words.
-func (n node) choice(words ...string) (string, bool) {
+func (n *node) choice(words ...string) (string, bool) {
 	s, ok := n.v.(string)
 	if ok && slices.Contains(words, strings.ToLower(strings.TrimSpace(s))) {
 		return strings.ToLower(strings.TrimSpace(s)), true
@@ -237,7 +240,7 @@ func (n node) choice(words ...string) (string, bool) {
 
 // templated reports the scalars below n that still hold a template. They are
 // not shown: a secret may stand beside one.
-func (n node) templated() bool {
+func (n *node) templated() bool {
 	found := false
 	switch v := n.v.(type) {
 	case string:

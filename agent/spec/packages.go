@@ -31,7 +31,7 @@ func (p Package) In(family string) string {
 const packagesExample = `write a list, like [gcc, {name: g++, rhel: gcc-c++, suse: gcc-c++}, {name: git, min: "2.30"}]`
 
 // packages reads gofleet_packages.
-func (n node) packages() []Package {
+func (n *node) packages() []Package {
 	if _, text := n.v.(string); text && !n.p.o.Lenient {
 		n.fail(packagesExample, "must be a list, not text")
 		return nil
@@ -55,27 +55,27 @@ func (n node) packages() []Package {
 }
 
 // onePackage reads a name, or a dictionary with more to say.
-func (n node) onePackage() (p Package) {
+func (n *node) onePackage() (p Package) {
 	if _, isDict := n.v.(map[string]any); !isDict {
 		p.Name = n.packageName()
 		return p
 	}
 	m, _ := n.dict([]string{"name", "min", "upgrade", Debian, RHEL, SUSE, Alpine}, packagesExample)
-	name, there := m["name"]
-	if !there || name.v == nil {
+	name := m["name"]
+	if name.null() {
 		n.fail(packagesExample, "has no name")
 		return p
 	}
 	p.Name = name.packageName()
-	if c, there := m["min"]; there && c.v != nil {
+	if c := m["min"]; !c.null() {
 		p.Min = c.packageVersion()
 	}
-	if c, there := m["upgrade"]; there && c.v != nil {
+	if c := m["upgrade"]; !c.null() {
 		p.Upgrade = c.boolean()
 	}
 	for _, family := range []string{Debian, RHEL, SUSE, Alpine} {
-		c, there := m[family]
-		if !there || c.v == nil {
+		c := m[family]
+		if c.null() {
 			continue
 		}
 		if p.Families == nil {
@@ -88,7 +88,7 @@ func (n node) onePackage() (p Package) {
 
 // packageName reads what any distribution may call a package. It will be an
 // argument of programs.
-func (n node) packageName() string {
+func (n *node) packageName() string {
 	s, ok := n.text(packagesExample)
 	if !ok {
 		return ""
@@ -103,7 +103,7 @@ func (n node) packageName() string {
 }
 
 // packageVersion reads a version as distributions write them.
-func (n node) packageVersion() string {
+func (n *node) packageVersion() string {
 	const example = `quote it, like "2.30"`
 	s, ok := n.v.(string)
 	if _, float := n.float(); float && n.raw() != "" {

@@ -39,7 +39,7 @@ type Options struct {
 func Parse(vars map[string]any, o Options) (*Spec, error) {
 	p := &parser{o: o}
 	s := defaults()
-	root := node{p: p}
+	root := &node{p: p}
 	for name, v := range vars {
 		bare, ours := strings.CutPrefix(name, o.Prefix)
 		if !ours || o.Prefix == "" && strings.HasPrefix(name, "_ansible_") {
@@ -93,58 +93,58 @@ func defaults() *Spec {
 
 // readers has one function for each variable. Each sets what it can read and
 // reports the rest.
-var readers = map[string]func(n node, s *Spec){
-	"go_version": func(n node, s *Spec) {
+var readers = map[string]func(n *node, s *Spec){
+	"go_version": func(n *node, s *Spec) {
 		if v, ok := n.goVersion(); ok {
 			s.GoVersion = v
 		}
 	},
-	"archives": func(n node, s *Spec) {
+	"archives": func(n *node, s *Spec) {
 		if v, ok := n.archives(); ok {
 			s.Archives = v
 		}
 	},
-	"trusted_keys": func(n node, s *Spec) { s.TrustedKeys = n.trustedKeys() },
-	"sha256":       func(n node, s *Spec) { s.SHA256 = n.pins() },
-	"root": func(n node, s *Spec) {
+	"trusted_keys": func(n *node, s *Spec) { s.TrustedKeys = n.trustedKeys() },
+	"sha256":       func(n *node, s *Spec) { s.SHA256 = n.pins() },
+	"root": func(n *node, s *Spec) {
 		if v, ok := n.place(); ok {
 			s.Root = v
 		}
 	},
-	"link": func(n node, s *Spec) {
+	"link": func(n *node, s *Spec) {
 		if v, ok := n.place(); ok {
 			s.Link = v
 		}
 	},
-	"keep": func(n node, s *Spec) {
+	"keep": func(n *node, s *Spec) {
 		if v, ok := n.integer(0, 100); ok {
 			s.Keep = int(v)
 		}
 	},
-	"env":         func(n node, s *Spec) { s.Env = n.goEnv(s.Env) },
-	"environment": func(n node, s *Spec) { s.Environment = n.environment() },
-	"environment_files": func(n node, s *Spec) {
+	"env":         func(n *node, s *Spec) { s.Env = n.goEnv(s.Env) },
+	"environment": func(n *node, s *Spec) { s.Environment = n.environment() },
+	"environment_files": func(n *node, s *Spec) {
 		if v, ok := n.environmentFiles(); ok {
 			s.EnvironmentFiles = v
 		}
 	},
-	"verify":          func(n node, s *Spec) { n.verify(&s.Verify) },
-	"user":            func(n node, s *Spec) { s.User = n.user() },
-	"users":           func(n node, s *Spec) { s.Users = n.users() },
-	"directories":     func(n node, s *Spec) { s.Directories = n.directories() },
-	"preconditions":   func(n node, s *Spec) { n.preconditions(&s.Preconditions) },
-	"slo":             func(n node, s *Spec) { s.SLO = n.slo() },
-	"cache":           func(n node, s *Spec) { s.Cache = n.cache() },
-	"uniform":         func(n node, s *Spec) { s.Uniform = n.uniform() },
-	"ca_certificates": func(n node, s *Spec) { s.CACertificates = n.caCertificates() },
-	"packages":        func(n node, s *Spec) { s.Packages = n.packages() },
-	"netrc":           func(n node, s *Spec) { s.Netrc = n.netrc() },
-	"modules":         func(n node, s *Spec) { s.Modules = n.modules() },
-	"gopath":          func(n node, s *Spec) { s.Gopath = n.gopath() },
-	"time":            func(n node, s *Spec) { s.Time = n.time() },
-	"services":        func(n node, s *Spec) { s.Services = n.services() },
-	"site_seed":       func(n node, s *Spec) { s.SiteSeed = n.siteSeed() },
-	"firewall":        func(n node, s *Spec) { s.Firewall = n.firewall() },
+	"verify":          func(n *node, s *Spec) { n.verify(&s.Verify) },
+	"user":            func(n *node, s *Spec) { s.User = n.user() },
+	"users":           func(n *node, s *Spec) { s.Users = n.users() },
+	"directories":     func(n *node, s *Spec) { s.Directories = n.directories() },
+	"preconditions":   func(n *node, s *Spec) { n.preconditions(&s.Preconditions) },
+	"slo":             func(n *node, s *Spec) { s.SLO = n.slo() },
+	"cache":           func(n *node, s *Spec) { s.Cache = n.cache() },
+	"uniform":         func(n *node, s *Spec) { s.Uniform = n.uniform() },
+	"ca_certificates": func(n *node, s *Spec) { s.CACertificates = n.caCertificates() },
+	"packages":        func(n *node, s *Spec) { s.Packages = n.packages() },
+	"netrc":           func(n *node, s *Spec) { s.Netrc = n.netrc() },
+	"modules":         func(n *node, s *Spec) { s.Modules = n.modules() },
+	"gopath":          func(n *node, s *Spec) { s.Gopath = n.gopath() },
+	"time":            func(n *node, s *Spec) { s.Time = n.time() },
+	"services":        func(n *node, s *Spec) { s.Services = n.services() },
+	"site_seed":       func(n *node, s *Spec) { s.SiteSeed = n.siteSeed() },
+	"firewall":        func(n *node, s *Spec) { s.Firewall = n.firewall() },
 }
 
 // reserved are the names of later parts.
@@ -153,7 +153,7 @@ var reserved = []string{
 }
 
 // unknown reports a variable that has no reader.
-func (p *parser) unknown(n node, bare string) {
+func (p *parser) unknown(n *node, bare string) {
 	if slices.Contains(reserved, bare) {
 		n.fail("remove it; the name is reserved for a later gofleet", "is not yet supported by this gofleet")
 		return
@@ -171,7 +171,7 @@ func (p *parser) unknown(n node, bare string) {
 }
 
 // archives reads a directory, a bundle or an http(s) URL.
-func (n node) archives() (string, bool) {
+func (n *node) archives() (string, bool) {
 	const example = `write a directory, a bundle or an http(s) URL, like "../archives"`
 	s, ok := n.text(example)
 	if !ok {
@@ -203,7 +203,7 @@ func (n node) archives() (string, bool) {
 
 // trustedKeys reads a list of keys. Which of them are files, and whether those
 // are there, is for who reads bundles.
-func (n node) trustedKeys() []string {
+func (n *node) trustedKeys() []string {
 	const example = `write a list of minisign public keys or of files with one, like ["RWQf6LRC…", keys/build.pub]`
 	if _, text := n.v.(string); text && !n.p.o.Lenient {
 		n.fail(example, "must be a list, not text")
@@ -225,7 +225,7 @@ func (n node) trustedKeys() []string {
 }
 
 // pins reads gofleet_sha256.
-func (n node) pins() map[Platform]string {
+func (n *node) pins() map[Platform]string {
 	const example = `write it like {linux-amd64: "979694c2c25c73…"}`
 	m, ok := n.v.(map[string]any)
 	if !ok {
@@ -294,18 +294,18 @@ func sortedKeys(m map[string]any) []string {
 }
 
 // verify reads gofleet_verify into v, which has the defaults.
-func (n node) verify(v *Verify) {
+func (n *node) verify(v *Verify) {
 	const example = "write it like {level: build, commands: [{command: [go, version]}]}"
 	m, ok := n.dict([]string{"level", "commands"}, example)
 	if !ok {
 		return
 	}
-	if c, ok := m["level"]; ok && c.v != nil {
+	if c := m["level"]; !c.null() {
 		if level, ok := c.choice(VerifyQuick, VerifyBuild, VerifyCgo); ok {
 			v.Level = level
 		}
 	}
-	if c, ok := m["commands"]; ok && c.v != nil {
+	if c := m["commands"]; !c.null() {
 		if _, text := c.v.(string); text {
 			c.fail(example, "must be a list, not text")
 			return
@@ -320,7 +320,7 @@ func (n node) verify(v *Verify) {
 }
 
 // command reads one command of gofleet_verify.
-func (n node) command() (Command, bool) {
+func (n *node) command() (Command, bool) {
 	const example = "write it like {command: [go, test, std], user: deploy, timeout: 5m}"
 	cmd := Command{Timeout: DefaultTimeout}
 	m, ok := n.dict([]string{"command", "user", "chdir", "timeout", "retries", "rc"}, example)
@@ -328,26 +328,26 @@ func (n node) command() (Command, bool) {
 		return cmd, false
 	}
 	before := len(n.p.errs)
-	argv, ok := m["command"]
-	if !ok || argv.v == nil {
+	argv := m["command"]
+	if argv.null() {
 		n.fail(example, "has no command")
 		return cmd, false
 	}
 	cmd.Command = argv.argv()
-	if c, ok := m["user"]; ok && c.v != nil {
+	if c := m["user"]; !c.null() {
 		cmd.User, _ = c.accountName("user")
 	}
-	if c, ok := m["chdir"]; ok && c.v != nil {
+	if c := m["chdir"]; !c.null() {
 		cmd.Chdir, _ = c.absolute()
 	}
-	if c, ok := m["timeout"]; ok && c.v != nil {
+	if c := m["timeout"]; !c.null() {
 		cmd.Timeout, _ = c.duration(24 * time.Hour)
 	}
-	if c, ok := m["retries"]; ok && c.v != nil {
+	if c := m["retries"]; !c.null() {
 		i, _ := c.integer(0, 100)
 		cmd.Retries = int(i)
 	}
-	if c, ok := m["rc"]; ok && c.v != nil {
+	if c := m["rc"]; !c.null() {
 		i, _ := c.integer(0, 255)
 		cmd.RC = int(i)
 	}
@@ -355,7 +355,7 @@ func (n node) command() (Command, bool) {
 }
 
 // argv reads a program and its arguments. No shell will see them.
-func (n node) argv() []string {
+func (n *node) argv() []string {
 	const example = "write a list, like [go, vet, ./...]; no shell reads it"
 	items, isList := n.v.([]any)
 	if !isList || len(items) == 0 {

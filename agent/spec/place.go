@@ -23,7 +23,7 @@ var systemDirs = []string{
 var offLimits = []string{"/bin", "/boot", "/dev", "/etc", "/proc", "/sbin", "/sys", "/usr/bin", "/usr/local/bin", "/usr/local/sbin", "/usr/sbin"}
 
 // absolute reads an absolute path and cleans it.
-func (n node) absolute() (string, bool) {
+func (n *node) absolute() (string, bool) {
 	const example = "write an absolute path"
 	s, ok := n.text(example)
 	if !ok {
@@ -50,7 +50,7 @@ func (n node) absolute() (string, bool) {
 
 // place reads gofleet_root or gofleet_link: an absolute path that may stand
 // in PATH and in shell files, and is no directory of the system's.
-func (n node) place() (string, bool) {
+func (n *node) place() (string, bool) {
 	p, ok := n.absolute()
 	if !ok {
 		return "", false
@@ -90,7 +90,7 @@ func within(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/
 // checkPaths reports a root and link that would be in each other's way. In the
 // root, where toolchains and records lie, only "go" is free for the link.
 func (p *parser) checkPaths(s *Spec) {
-	at := node{p: p, path: []string{p.o.Prefix + "link"}}
+	at := &node{p: p, path: []string{p.o.Prefix + "link"}}
 	if s.Link == DefaultLink { // then it is the root that somebody has set
 		at.path = []string{p.o.Prefix + "root"}
 	}

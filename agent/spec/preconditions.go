@@ -23,27 +23,27 @@ func defaultPreconditions() Preconditions {
 
 // preconditionReaders has one function for each precondition. A null has set
 // it off before they are called.
-var preconditionReaders = map[string]func(n node, p *Preconditions){
-	"os":     func(n node, p *Preconditions) { p.OS = n.names("os", "[linux]", osName) },
-	"arch":   func(n node, p *Preconditions) { p.Arch = n.names("architecture", "[x86_64, aarch64]", archName) },
-	"kernel": func(n node, p *Preconditions) { p.Kernel = n.versionRange(p.Kernel, `"4.14"`) },
-	"glibc":  func(n node, p *Preconditions) { p.Glibc = n.versionRange(p.Glibc, `"2.28"`) },
-	"cpus":   func(n node, p *Preconditions) { p.CPUs = n.amount(p.CPUs, "4", node.count) },
-	"memory": func(n node, p *Preconditions) { p.Memory = n.amount(p.Memory, "2GB", node.size) },
-	"disk":   func(n node, p *Preconditions) { p.Disk = n.amount(p.Disk, "1GB", node.size) },
-	"inodes": func(n node, p *Preconditions) { p.Inodes = n.amount(p.Inodes, "20000", node.count) },
-	"noexec": func(n node, p *Preconditions) {
+var preconditionReaders = map[string]func(n *node, p *Preconditions){
+	"os":     func(n *node, p *Preconditions) { p.OS = n.names("os", "[linux]", osName) },
+	"arch":   func(n *node, p *Preconditions) { p.Arch = n.names("architecture", "[x86_64, aarch64]", archName) },
+	"kernel": func(n *node, p *Preconditions) { p.Kernel = n.versionRange(p.Kernel, `"4.14"`) },
+	"glibc":  func(n *node, p *Preconditions) { p.Glibc = n.versionRange(p.Glibc, `"2.28"`) },
+	"cpus":   func(n *node, p *Preconditions) { p.CPUs = n.amount(p.CPUs, "4", (*node).count) },
+	"memory": func(n *node, p *Preconditions) { p.Memory = n.amount(p.Memory, "2GB", (*node).size) },
+	"disk":   func(n *node, p *Preconditions) { p.Disk = n.amount(p.Disk, "1GB", (*node).size) },
+	"inodes": func(n *node, p *Preconditions) { p.Inodes = n.amount(p.Inodes, "20000", (*node).count) },
+	"noexec": func(n *node, p *Preconditions) {
 		if b, isBool := n.v.(bool); isBool && !b {
 			n.fail("write null to switch it off", "must be fail or warn, not false")
 		} else if s, ok := n.choice("fail", "warn"); ok {
 			p.Noexec = s
 		}
 	},
-	"clock":         func(n node, p *Preconditions) { p.Clock = n.clock(p.Clock) },
-	"distributions": func(n node, p *Preconditions) { p.Distributions = n.distributions() },
-	"commands":      func(n node, p *Preconditions) { p.Commands = n.commandRequirements() },
-	"module_proxy":  func(n node, p *Preconditions) { p.ModuleProxy = n.moduleProxy() },
-	"cgo":           func(n node, p *Preconditions) { p.Cgo = n.cgo() },
+	"clock":         func(n *node, p *Preconditions) { p.Clock = n.clock(p.Clock) },
+	"distributions": func(n *node, p *Preconditions) { p.Distributions = n.distributions() },
+	"commands":      func(n *node, p *Preconditions) { p.Commands = n.commandRequirements() },
+	"module_proxy":  func(n *node, p *Preconditions) { p.ModuleProxy = n.moduleProxy() },
+	"cgo":           func(n *node, p *Preconditions) { p.Cgo = n.cgo() },
 }
 
 // preconditionNames are in the order in which checks are made and documented.
@@ -52,7 +52,7 @@ var preconditionNames = []string{
 }
 
 // preconditions reads gofleet_preconditions over the defaults in p.
-func (n node) preconditions(p *Preconditions) {
+func (n *node) preconditions(p *Preconditions) {
 	m, ok := n.dict(preconditionNames, "write it like {memory: {min: 4GB}}")
 	if !ok {
 		return
@@ -104,7 +104,7 @@ func (p *Preconditions) off(name string) {
 }
 
 // names reads a list of names, each checked and brought to one spelling.
-func (n node) names(what, example string, canonical func(string) (name, hint string)) []string {
+func (n *node) names(what, example string, canonical func(string) (name, hint string)) []string {
 	items, _ := n.list("write a list, like " + example)
 	var out []string
 	for _, item := range items {
@@ -155,13 +155,13 @@ func archName(s string) (name, hint string) {
 }
 
 // bounds reads a dictionary with min and recommended.
-func (n node) bounds(example string) (low, recommended node, ok bool) {
+func (n *node) bounds(example string) (low, recommended *node, ok bool) {
 	m, ok := n.dict([]string{"min", "recommended"}, "write it like {min: "+example+"}; null switches the check off")
 	return m["min"], m["recommended"], ok
 }
 
 // versionRange reads a range over its defaults, which stay as they are.
-func (n node) versionRange(def *VersionRange, example string) *VersionRange {
+func (n *node) versionRange(def *VersionRange, example string) *VersionRange {
 	out := VersionRange{}
 	if def != nil {
 		out = *def
@@ -170,7 +170,7 @@ func (n node) versionRange(def *VersionRange, example string) *VersionRange {
 	if !ok {
 		return def
 	}
-	read := func(n node) (string, bool) { return n.dotted(example) }
+	read := func(n *node) (string, bool) { return n.dotted(example) }
 	set(low, &out.Min, read)
 	set(rec, &out.Recommended, read)
 	if out.Min != "" && out.Recommended != "" && CompareVersions(out.Recommended, out.Min) < 0 {
@@ -184,8 +184,8 @@ func (n node) versionRange(def *VersionRange, example string) *VersionRange {
 
 // set reads a key into to: null clears it, and one that is not given, or
 // wrong, leaves it.
-func set[T any](n node, to *T, read func(node) (T, bool)) {
-	if n.p == nil {
+func set[T any](n *node, to *T, read func(*node) (T, bool)) {
+	if n == nil {
 		return
 	}
 	var v T
@@ -199,15 +199,15 @@ func set[T any](n node, to *T, read func(node) (T, bool)) {
 }
 
 // orElse is n, or other where n was not given.
-func (n node) orElse(other node) node {
-	if n.p == nil {
+func (n *node) orElse(other *node) *node {
+	if n == nil {
 		return other
 	}
 	return n
 }
 
 // amount reads numbers over their defaults, which stay as they are.
-func (n node) amount(def *Amount, example string, read func(node) (int64, bool)) *Amount {
+func (n *node) amount(def *Amount, example string, read func(*node) (int64, bool)) *Amount {
 	out := Amount{}
 	if def != nil {
 		out = *def
@@ -219,7 +219,7 @@ func (n node) amount(def *Amount, example string, read func(node) (int64, bool))
 	set(low, &out.Min, read)
 	set(rec, &out.Recommended, read)
 	if out.Recommended > 0 && out.Recommended < out.Min {
-		if rec.p == nil {
+		if rec == nil {
 			out.Recommended = 0 // the default says nothing above a higher min
 		} else {
 			rec.fail("raise it, or lower min", "recommends less than min")
@@ -231,10 +231,10 @@ func (n node) amount(def *Amount, example string, read func(node) (int64, bool))
 	return &out
 }
 
-func (n node) count() (int64, bool) { return n.integer(0, 1<<40) }
+func (n *node) count() (int64, bool) { return n.integer(0, 1<<40) }
 
 // clock reads {max_skew: 5m}.
-func (n node) clock(def *Clock) *Clock {
+func (n *node) clock(def *Clock) *Clock {
 	m, ok := n.dict([]string{"max_skew"}, "write it like {max_skew: 5m}; null switches the check off")
 	c, given := m["max_skew"]
 	switch {
@@ -251,7 +251,7 @@ func (n node) clock(def *Clock) *Clock {
 }
 
 // distributions reads the two lists of conditions.
-func (n node) distributions() *Distributions {
+func (n *node) distributions() *Distributions {
 	m, ok := n.dict([]string{"required", "recommended"}, `write it like {required: ["ubuntu>=20.04", "debian>=11"]}`)
 	if !ok {
 		return nil
@@ -264,8 +264,8 @@ func (n node) distributions() *Distributions {
 }
 
 // conditions reads one list of conditions in their canonical form.
-func (n node) conditions() []string {
-	if n.v == nil {
+func (n *node) conditions() []string {
+	if n.null() {
 		return nil
 	}
 	const example = `write a list, like ["ubuntu>=20.04", "debian>=11"]`
@@ -290,7 +290,7 @@ func (n node) conditions() []string {
 }
 
 // commandRequirements reads the programs that must be there.
-func (n node) commandRequirements() []CommandRequirement {
+func (n *node) commandRequirements() []CommandRequirement {
 	const example = `write a list, like [gcc, {name: git, min: "2.30"}]`
 	items, _ := n.list(example)
 	var out []CommandRequirement
@@ -303,7 +303,7 @@ func (n node) commandRequirements() []CommandRequirement {
 				item.fail(example, "has no name")
 				continue
 			}
-			if low, ok := m["min"]; ok && low.v != nil {
+			if low := m["min"]; !low.null() {
 				req.Min, _ = low.dotted(`"2.30"`)
 			}
 		}

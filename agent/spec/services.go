@@ -58,7 +58,7 @@ func ProtectedService(name string) string {
 }
 
 // services reads gofleet_services.
-func (n node) services() *Services {
+func (n *node) services() *Services {
 	const example = `write it like {disabled: [cups], masked: [rpcbind]}`
 	m, ok := n.dict([]string{"enabled", "disabled", "masked"}, example)
 	if !ok {
@@ -70,7 +70,7 @@ func (n node) services() *Services {
 		key string
 		to  *[]string
 	}{{"enabled", &s.Enabled}, {"disabled", &s.Disabled}, {"masked", &s.Masked}} {
-		if list := m[part.key]; list.v != nil {
+		if list := m[part.key]; !list.null() {
 			*part.to = list.units(part.key, seen)
 		}
 	}
@@ -82,7 +82,7 @@ func (n node) services() *Services {
 
 // units reads a list of services. Those that are protected may be enabled, and
 // nothing else.
-func (n node) units(key string, seen map[string]string) []string {
+func (n *node) units(key string, seen map[string]string) []string {
 	const example = `write a list of services, like [cups, rpcbind.socket]`
 	items, _ := n.list(example)
 	var names []string

@@ -11,7 +11,7 @@ type SiteSeed struct {
 }
 
 // siteSeed reads gofleet_site_seed.
-func (n node) siteSeed() SiteSeed {
+func (n *node) siteSeed() SiteSeed {
 	const example = "write true on the seed, or the seed's name on the hosts of its site"
 	switch v := n.v.(type) {
 	case bool:

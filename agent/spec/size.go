@@ -73,7 +73,7 @@ func FormatSize(n int64) string {
 }
 
 // size reads a size that is at least one MiB, or 0, which means none.
-func (n node) size() (int64, bool) {
+func (n *node) size() (int64, bool) {
 	const example = `write a unit, like "2GB" or "512MiB"`
 	var size int64
 	switch v := n.v.(type) {
@@ -98,7 +98,7 @@ func (n node) size() (int64, bool) {
 }
 
 // duration reads "5m", "1h30m", or a number of seconds, above zero.
-func (n node) duration(most time.Duration) (time.Duration, bool) {
+func (n *node) duration(most time.Duration) (time.Duration, bool) {
 	const example = `write it like "30s", "5m" or "1h30m"; a bare number is seconds`
 	var d time.Duration
 	if secs, ok := n.whole(); ok {

@@ -20,7 +20,7 @@ const (
 )
 
 // slo reads gofleet_slo.
-func (n node) slo() *SLO {
+func (n *node) slo() *SLO {
 	const example = `write it like {target: "99%", window: 30d}`
 	m, ok := n.dict([]string{"target", "window"}, example)
 	if !ok {
@@ -28,12 +28,12 @@ func (n node) slo() *SLO {
 	}
 	before := len(n.p.errs)
 	s := &SLO{Window: 30 * 24 * time.Hour}
-	if c, ok := m["target"]; !ok || c.v == nil {
+	if c := m["target"]; c.null() {
 		n.fail(example, "has no target")
 	} else {
 		s.Target = c.percentage()
 	}
-	if c, ok := m["window"]; ok && c.v != nil {
+	if c := m["window"]; !c.null() {
 		s.Window = c.window()
 	}
 	if len(n.p.errs) > before {
@@ -43,7 +43,7 @@ func (n node) slo() *SLO {
 }
 
 // percentage reads "99%", "99.5 %" or 99.5.
-func (n node) percentage() float64 {
+func (n *node) percentage() float64 {
 	text, isText := n.v.(string)
 	if f, isFloat := n.float(); isFloat {
 		text = f
@@ -61,7 +61,7 @@ func (n node) percentage() float64 {
 }
 
 // window reads a duration that may be in days: "30d".
-func (n node) window() time.Duration {
+func (n *node) window() time.Duration {
 	text, _ := n.v.(string)
 	if days, ok := strings.CutSuffix(strings.TrimSpace(text), "d"); ok {
 		if d, err := strconv.Atoi(days); err == nil && d > 0 && d <= int(maxWindow/(24*time.Hour)) {

@@ -20,16 +20,16 @@ func (t *Time) Synchronised() bool { return t != nil && (len(t.Servers) > 0 || t
 const maxOffset = 24 * time.Hour
 
 // time reads gofleet_time.
-func (n node) time() *Time {
+func (n *node) time() *Time {
 	const example = `write it like {zone: Asia/Shanghai, servers: [ntp1.corp], max_offset: 500ms}`
 	m, ok := n.dict([]string{"zone", "servers", "max_offset"}, example)
 	if !ok {
 		return nil
 	}
 	t := &Time{}
-	set(m["zone"], &t.Zone, node.zone)
-	set(m["max_offset"], &t.MaxOffset, func(n node) (time.Duration, bool) { return n.duration(maxOffset) })
-	if servers := m["servers"]; servers.v != nil {
+	set(m["zone"], &t.Zone, (*node).zone)
+	set(m["max_offset"], &t.MaxOffset, func(n *node) (time.Duration, bool) { return n.duration(maxOffset) })
+	if servers := m["servers"]; !servers.null() {
 		t.Servers = servers.ntpServers()
 	}
 	if t.Zone == "" && !t.Synchronised() {
@@ -40,7 +40,7 @@ func (n node) time() *Time {
 
 // zone reads the name of a time zone. Whether there is one is for the host to
 // say, whose zoneinfo it is.
-func (n node) zone() (string, bool) {
+func (n *node) zone() (string, bool) {
 	const example = `write a name of the time zone database, like "Asia/Shanghai" or "UTC"`
 	s, ok := n.text(example)
 	if !ok {
@@ -57,7 +57,7 @@ func (n node) zone() (string, bool) {
 }
 
 // ntpServers reads a list of host names and addresses.
-func (n node) ntpServers() []string {
+func (n *node) ntpServers() []string {
 	const example = `write a list of names or addresses, like [ntp1.corp, 10.0.0.1]`
 	items, _ := n.list(example)
 	var servers []string

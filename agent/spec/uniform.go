@@ -13,7 +13,7 @@ const (
 var uniformFacts = []string{UniformDistribution, UniformKernel, UniformGlibc, UniformZone}
 
 // uniform reads gofleet_uniform, each once and in the order of uniformFacts.
-func (n node) uniform() []string {
+func (n *node) uniform() []string {
 	const example = "write a list, like [distribution, kernel, glibc, zone]"
 	if _, text := n.v.(string); text && !n.p.o.Lenient {
 		n.fail(example, "must be a list, not text")

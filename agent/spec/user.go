@@ -12,7 +12,7 @@ const maxID = 1<<31 - 1
 var userKeys = []string{"name", "uid", "gid", "group", "home", "shell", "groups", "authorized_keys", "exclusive", "sudo"}
 
 // users reads gofleet_users. An entry that is wrong keeps its place.
-func (n node) users() []User {
+func (n *node) users() []User {
 	const example = "write a list, like [{name: app, uid: 1500, authorized_keys: [ssh-ed25519 AAAA…]}]"
 	items, ok := n.v.([]any)
 	if !ok {
@@ -32,7 +32,7 @@ func (n node) users() []User {
 }
 
 // user reads gofleet_user or an entry of gofleet_users, which is not null.
-func (n node) user() *User {
+func (n *node) user() *User {
 	const example = "write it like {name: deploy, authorized_keys: [ssh-ed25519 AAAA…]}"
 	if m, ok := n.v.(map[string]any); ok && m["state"] != nil {
 		n.child("state", nil).fail("drop the entry: keys, groups and the sudo rule that gofleet gave go then, and the account stays",
@@ -44,7 +44,7 @@ func (n node) user() *User {
 		return nil
 	}
 	u := &User{Shell: DefaultShell}
-	if c, ok := m["name"]; !ok || c.v == nil {
+	if c := m["name"]; c.null() {
 		n.fail(example, "has no name")
 	} else if name, ok := c.accountName("user"); ok {
 		u.Name = name
@@ -53,9 +53,9 @@ func (n node) user() *User {
 		}
 	}
 	u.UID, u.GID = m["uid"].id(), m["gid"].id()
-	set(m["group"], &u.Group, func(n node) (string, bool) { return n.accountName("group") })
-	set(m["home"], &u.Home, node.home)
-	if c, ok := m["shell"]; ok && c.v != nil {
+	set(m["group"], &u.Group, func(n *node) (string, bool) { return n.accountName("group") })
+	set(m["home"], &u.Home, (*node).home)
+	if c := m["shell"]; !c.null() {
 		if shell, ok := c.absolute(); ok {
 			if strings.IndexFunc(shell, func(r rune) bool { return !pathRune(r) }) >= 0 || shell == "/" {
 				c.fail("write it like "+DefaultShell, "%s cannot be a shell", quote(shell))
@@ -63,19 +63,19 @@ func (n node) user() *User {
 			u.Shell = shell
 		}
 	}
-	if c, ok := m["groups"]; ok && c.v != nil {
+	if c := m["groups"]; !c.null() {
 		u.Groups = c.groups()
 	}
-	keys, hasKeys := m["authorized_keys"]
-	if hasKeys = hasKeys && keys.v != nil; hasKeys {
+	keys := m["authorized_keys"]
+	if !keys.null() {
 		u.AuthorizedKeys = keys.authorizedKeys()
 	}
-	if c := m["exclusive"]; c.v != nil {
-		if u.Exclusive = c.boolean(); u.Exclusive && !hasKeys {
+	if c := m["exclusive"]; !c.null() {
+		if u.Exclusive = c.boolean(); u.Exclusive && keys.null() {
 			c.fail("write authorized_keys: [] if no key is to log in to it", "would take every key away: there are no authorized_keys")
 		}
 	}
-	if c, ok := m["sudo"]; ok && c.v != nil {
+	if c := m["sudo"]; !c.null() {
 		u.Sudo = c.sudo()
 		if len(u.Sudo) > 0 && isSudoAlias(u.Name) {
 			m["name"].fail("choose a name with lower-case letters, or set sudo to none", "sudo takes the name %s for an alias", u.Name)
@@ -85,8 +85,8 @@ func (n node) user() *User {
 }
 
 // id reads a uid or gid; 0 is none, or not a valid one.
-func (n node) id() uint32 {
-	if n.v == nil {
+func (n *node) id() uint32 {
+	if n.null() {
 		return 0
 	}
 	i, ok := n.integer(0, maxID)
@@ -98,7 +98,7 @@ func (n node) id() uint32 {
 
 // home reads a home directory: one that useradd takes, and no directory of the
 // system's.
-func (n node) home() (string, bool) {
+func (n *node) home() (string, bool) {
 	const example = "write a directory of the account's own, like /srv/app"
 	p, ok := n.absolute()
 	switch {
@@ -117,13 +117,13 @@ func (n node) home() (string, bool) {
 // checkUsers reports users that cannot be beside each other on a host.
 func (p *parser) checkUsers(s *Spec) {
 	type place struct {
-		node
+		*node
 		name string // as an error calls it
 	}
-	users := node{p: p, path: []string{p.o.Prefix + "users"}}
+	users := &node{p: p, path: []string{p.o.Prefix + "users"}}
 	names, ids, rules := map[string]string{}, map[uint32]string{}, map[string]string{}
 	for i, u := range s.Accounts() {
-		at := place{node{p: p, path: []string{p.o.Prefix + "user"}}, p.o.Prefix + "user"}
+		at := place{&node{p: p, path: []string{p.o.Prefix + "user"}}, p.o.Prefix + "user"}
 		if s.User != nil {
 			i--
 		}
@@ -160,7 +160,7 @@ func SudoRule(user string) string {
 
 // accountName reads the name of a user or group: what useradd accepts, and
 // also the capitals and dots that directories have.
-func (n node) accountName(what string) (string, bool) {
+func (n *node) accountName(what string) (string, bool) {
 	s, ok := n.v.(string)
 	if !ok {
 		n.fail("quote it", "must be the name of a %s, not %s", what, kind(n.v))
@@ -180,7 +180,7 @@ func (n node) accountName(what string) (string, bool) {
 }
 
 // groups reads group names, each once.
-func (n node) groups() []string {
+func (n *node) groups() []string {
 	items, _ := n.list("write a list, like [docker]")
 	var out []string
 	for _, item := range items {
@@ -193,7 +193,7 @@ func (n node) groups() []string {
 
 // authorizedKeys reads key lines. The same key twice is one key; with other
 // options it is an error, for sshd would follow only the first.
-func (n node) authorizedKeys() []string {
+func (n *node) authorizedKeys() []string {
 	const example = "write a list of public keys, like [ssh-ed25519 AAAA…]"
 	items, isList := n.v.([]any)
 	if s, text := n.v.(string); text && n.p.o.Lenient {
@@ -235,7 +235,7 @@ func (n node) authorizedKeys() []string {
 }
 
 // sudo reads "none" or the commands allowed without a password.
-func (n node) sudo() []string {
+func (n *node) sudo() []string {
 	const example = `write none, or a list like ["/usr/bin/systemctl restart app.service"]`
 	if s, ok := n.v.(string); ok {
 		switch {

@@ -69,7 +69,7 @@ func leadingNumber(s string) (n int, rest string, ok bool) {
 }
 
 // goVersion reads gofleet_go_version.
-func (n node) goVersion() (string, bool) {
+func (n *node) goVersion() (string, bool) {
 	s, ok := n.v.(string)
 	if !ok {
 		before := len(n.p.errs)
@@ -88,7 +88,7 @@ func (n node) goVersion() (string, bool) {
 }
 
 // numberForVersion reports a version that was written without quotes.
-func (n node) numberForVersion(example string) {
+func (n *node) numberForVersion(example string) {
 	f, ok := n.float()
 	if !ok {
 		if i, whole := n.whole(); whole {
@@ -109,7 +109,7 @@ func (n node) numberForVersion(example string) {
 }
 
 // dotted reads a version of anything but Go: numbers between dots.
-func (n node) dotted(example string) (string, bool) {
+func (n *node) dotted(example string) (string, bool) {
 	s, isText := n.v.(string)
 	if !isText {
 		if i, ok := n.whole(); ok && i >= 0 {
