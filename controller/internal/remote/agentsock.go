@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -21,14 +22,16 @@ type agentSocket struct {
 	conn    net.Conn
 	client  agent.ExtendedAgent
 	signers []ssh.AlgorithmSigner
-	listed  time.Time
+	failed  error // why there is no list
+	asked   time.Time
 }
 
-// agentListFor is how long the list of an agent's keys is believed, so that a
-// thousand hosts don't ask a thousand times.
+// agentListFor is how long an agent's answer to a list request, or that it gave
+// none, is believed, so that a thousand hosts don't ask a thousand times.
 const agentListFor = 10 * time.Second
 
-// agentTimeout bounds an agent's answer to a list request.
+// agentTimeout bounds an agent's answer to a list request, and so does half the
+// time of a login: keys in files may do without.
 const agentTimeout = 10 * time.Second
 
 // agentSigners lists the keys in the agent that s names, or none.
@@ -53,32 +56,42 @@ func (d *Dialer) agentSigners(ctx context.Context, s *settings) ([]ssh.Algorithm
 		put(&d.shared.agents, path, a)
 	}
 	d.shared.mu.Unlock()
-	return a.list(ctx)
+	return a.list(ctx, min(agentTimeout, s.timeout/2))
 }
 
-func (a *agentSocket) list(ctx context.Context) ([]ssh.AlgorithmSigner, error) {
+// list gives the agent's keys. One host asks, the others wait for its answer.
+func (a *agentSocket) list(ctx context.Context, within time.Duration) ([]ssh.AlgorithmSigner, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.conn != nil && time.Since(a.listed) < agentListFor {
-		return a.signers, nil
+	if !a.asked.IsZero() && time.Since(a.asked) < agentListFor {
+		return a.signers, a.failed
 	}
-	ctx, cancel := context.WithTimeout(ctx, agentTimeout)
+	err := a.ask(ctx, within)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx) // this host's end says nothing of the agent
+	}
+	a.failed, a.asked = err, time.Now()
+	return a.signers, err
+}
+
+func (a *agentSocket) ask(ctx context.Context, within time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("no answer within %s", within))
 	defer cancel()
 	if a.conn != nil {
 		// Signatures may be under way on this connection: it is kept.
 		if err := a.refresh(ctx); err == nil {
-			return a.signers, nil
+			return nil
 		}
 	}
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", a.path)
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", a.path, err)
+		return fmt.Errorf("connect to %s: %w", a.path, err)
 	}
 	a.conn, a.client = conn, agent.NewClient(conn)
 	if err := a.refresh(ctx); err != nil {
-		return nil, fmt.Errorf("list keys: %w", err)
+		return fmt.Errorf("list keys: %w", err)
 	}
-	return a.signers, nil
+	return nil
 }
 
 // refresh lists the keys anew; the connection is gone after an error.
@@ -86,7 +99,7 @@ func (a *agentSocket) refresh(ctx context.Context) error {
 	conn := a.conn
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	signers, err := a.client.Signers()
-	if !stop() && err == nil {
+	if !stop() {
 		err = context.Cause(ctx)
 	}
 	a.signers = nil
@@ -100,7 +113,6 @@ func (a *agentSocket) refresh(ctx context.Context) error {
 			a.signers = append(a.signers, as)
 		}
 	}
-	a.listed = time.Now()
 	return nil
 }
 
@@ -112,4 +124,22 @@ func (a *agentSocket) close() {
 		a.conn = nil
 	}
 	a.signers = nil
+}
+
+// agentSigner is a key of the agent that is not waited for longer than its
+// handshake lasts: the agent may be stuck, or wait for somebody.
+type agentSigner struct {
+	ssh.AlgorithmSigner
+	h *handshake
+}
+
+func (s *agentSigner) Sign(rand io.Reader, data []byte) (*ssh.Signature, error) {
+	return s.SignWithAlgorithm(rand, data, "")
+}
+
+func (s *agentSigner) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
+	s.h.signing = true
+	sig, err := await(s.h.ctx, func() (*ssh.Signature, error) { return s.AlgorithmSigner.SignWithAlgorithm(rand, data, algorithm) }, nil)
+	s.h.signing = s.h.ctx.Err() != nil
+	return sig, err
 }

@@ -41,6 +41,12 @@ func encryptedKey(t *testing.T, keyType, passphrase string, extra ...string) str
 // agentWith serves an ssh-agent with keys.
 func agentWith(t *testing.T, files ...string) string {
 	t.Helper()
+	return serveAgent(t, keyringOf(t, files...))
+}
+
+// keyringOf has the keys in files.
+func keyringOf(t *testing.T, files ...string) agent.Agent {
+	t.Helper()
 	keyring := agent.NewKeyring()
 	for _, f := range files {
 		content, err := os.ReadFile(f)
@@ -55,7 +61,7 @@ func agentWith(t *testing.T, files ...string) string {
 			t.Fatal(err)
 		}
 	}
-	return serveAgent(t, keyring)
+	return keyring
 }
 
 // serveAgent listens as ssh-agent does.
@@ -256,6 +262,60 @@ func TestPassphrasePausesTheClock(t *testing.T) {
 	target := s.target("guest")
 	target.KeyFiles = []string{file}
 	dialAtOnce(t, d, target, 4)
+}
+
+// stuckAgent is an ssh-agent that does not answer some of what it is asked.
+type stuckAgent struct {
+	agent.Agent
+	lists, signs bool // these it does not answer
+	listed       atomic.Int32
+}
+
+func (a *stuckAgent) List() ([]*agent.Key, error) {
+	a.listed.Add(1)
+	if a.lists {
+		select {}
+	}
+	return a.Agent.List()
+}
+
+func (a *stuckAgent) Sign(key ssh.PublicKey, data []byte) (*ssh.Signature, error) {
+	if a.signs {
+		select {}
+	}
+	return a.Agent.Sign(key, data)
+}
+
+// An agent that is stuck costs one host some seconds, and no run its end.
+func TestStuckAgent(t *testing.T) {
+	s := startSSHD(t, sshdOptions{})
+	t.Run("lists no keys", func(t *testing.T) {
+		stuck := &stuckAgent{Agent: agent.NewKeyring(), lists: true}
+		d := s.dialer()
+		d.AgentSocket, d.Timeout = serveAgent(t, stuck), 8*time.Second
+		dialAtOnce(t, d, s.target("guest"), 6) // by key file
+		if n := stuck.listed.Load(); n != 1 {
+			t.Errorf("it was asked %d times", n)
+		}
+	})
+	t.Run("signs nothing", func(t *testing.T) {
+		stuck := &stuckAgent{Agent: keyringOf(t, filepath.Join(keys(t), "user_ed25519")), signs: true}
+		d := s.dialer()
+		d.AgentSocket, d.Timeout, d.Retries = serveAgent(t, stuck), 2*time.Second, -1
+		target := s.target("guest")
+		target.KeyFiles = nil
+		ended := make(chan error, 1)
+		go func() {
+			_, err := d.Dial(testContext(t), target)
+			ended <- err
+		}()
+		select {
+		case err := <-ended:
+			wantKind(t, err, wire.KindTimeout, "ssh-agent did not sign")
+		case <-testContext(t).Done():
+			t.Fatal("dialling does not end")
+		}
+	})
 }
 
 func TestUserCertificate(t *testing.T) {

@@ -83,17 +83,20 @@ func (e *dialError) Unwrap() error { return e.err }
 
 // handshake is one attempt to log in.
 type handshake struct {
-	d      *Dialer
-	s      *settings
-	ctx    context.Context //nolint:containedctx // signers are called back without one
-	keyErr error           // why a key that the host wanted could not be used
-	tried  []string        // keys shown to the host
-	notes  []string        // named keys that are of no use
-	auth   bool            // authentication has begun
+	d       *Dialer
+	s       *settings
+	ctx     context.Context //nolint:containedctx // signers are called back without one
+	end     context.CancelFunc
+	keyErr  error    // why a key that the host wanted could not be used
+	tried   []string // keys shown to the host
+	notes   []string // named keys that are of no use
+	auth    bool     // authentication has begun
+	signing bool     // ssh-agent was asked for a signature and gave none
+
+	conn  net.Conn
+	timer *time.Timer
 
 	mu       sync.Mutex
-	conn     net.Conn
-	timer    *time.Timer
 	timedOut bool
 }
 
@@ -103,13 +106,13 @@ func (h *handshake) pause() (resume func()) {
 	return func() { h.timer.Reset(h.s.timeout) }
 }
 
+// expire ends the attempt: its time is over.
 func (h *handshake) expire() {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.timedOut = true
-	if h.conn != nil {
-		h.conn.Close()
-	}
+	h.mu.Unlock()
+	h.end()
+	h.conn.Close()
 }
 
 // attempt dials once. via is the jump host that it went through, or nil.
@@ -134,7 +137,9 @@ func (d *Dialer) attempt(ctx context.Context, s *settings) (client *ssh.Client, 
 	if via != nil {
 		conn = &seated{conn, seat}
 	}
-	h := &handshake{d: d, s: s, ctx: ctx, conn: conn}
+	h := &handshake{d: d, s: s, conn: conn}
+	h.ctx, h.end = context.WithCancel(ctx)
+	defer h.end()
 	h.timer = time.AfterFunc(s.timeout, h.expire)
 	defer h.timer.Stop()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
@@ -297,6 +302,10 @@ func (h *handshake) explain(check *hostKeyCheck, err error) error {
 		return check.refused()
 	case h.keyErr != nil:
 		return wire.NewError(wire.KindAuth, fmt.Errorf("log in to %s as %s: %w", s.addr(), s.user, h.keyErr), "")
+	case timedOut && h.signing:
+		return &dialError{again: true, err: &wire.Error{Kind: wire.KindTimeout, Retryable: true,
+			Message: fmt.Sprintf("log in to %s as %s: ssh-agent did not sign within %s", s.addr(), s.user, s.timeout),
+			Hint:    "it may wait for a touch or a confirmation, or be stuck: try ssh-add -l; --timeout gives it more time"}}
 	case timedOut && h.auth:
 		return &dialError{again: true, err: &wire.Error{Kind: wire.KindTimeout, Retryable: true,
 			Message: fmt.Sprintf("log in to %s as %s: not done within %s", s.addr(), s.user, s.timeout),

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/crypto/ssh"
@@ -222,6 +223,10 @@ func (d *Dialer) identities(h *handshake) (ids []identity, notes []string) {
 	agentKeys, err := d.agentSigners(h.ctx, s)
 	if err != nil {
 		notes = append(notes, fmt.Sprintf("ssh-agent: %v", err))
+	}
+	agentKeys = slices.Clone(agentKeys)
+	for i, key := range agentKeys {
+		agentKeys[i] = &agentSigner{key, h}
 	}
 	var locked []identity
 	inAgent := map[string]bool{}
