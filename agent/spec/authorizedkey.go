@@ -76,7 +76,7 @@ func keyTypeHint(typ string) string {
 	case strings.Contains(typ, "-cert-v01@"):
 		return "a certificate does not belong here; trust its authority with the option cert-authority and the authority's key"
 	}
-	if near := nearest(typ, keyTypes); near != "" {
+	if near := Nearest(typ, keyTypes); near != "" {
 		return "did you mean " + near + "?"
 	}
 	return "known: " + strings.Join(keyTypes, ", ")

@@ -111,7 +111,7 @@ func (n *node) goEnvName(name string) bool {
 		return true
 	default:
 		hint := "put it in " + environment + ", which is for all other variables"
-		if near := nearest(strings.ToUpper(name), goEnvNames); near != "" && !slices.Contains(goRuntime, name) {
+		if near := Nearest(strings.ToUpper(name), goEnvNames); near != "" && !slices.Contains(goRuntime, name) {
 			hint = "did you mean " + near + "? Other variables belong in " + environment
 		}
 		n.fail(hint, "is not a variable of the go command")

@@ -2,9 +2,9 @@ package spec
 
 import "strings"
 
-// nearest gives the candidate that word was most probably meant to be, or ""
+// Nearest gives the candidate that word was most probably meant to be, or ""
 // when none is near enough to be worth naming.
-func nearest(word string, candidates []string) string {
+func Nearest(word string, candidates []string) string {
 	best, bestDist := "", len(word)/3+2
 	for _, c := range candidates {
 		d := editDistance(word, c)

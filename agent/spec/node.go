@@ -107,7 +107,7 @@ func (n *node) dict(known []string, example string) (map[string]*node, bool) {
 			continue
 		}
 		hint := "known here: " + strings.Join(known, ", ")
-		if near := nearest(strings.ToLower(k), known); near != "" {
+		if near := Nearest(strings.ToLower(k), known); near != "" {
 			hint = "did you mean " + near + "?"
 		}
 		c.fail(hint, "unknown key %s", quote(k))
@@ -231,7 +231,7 @@ func (n *node) choice(words ...string) (string, bool) {
 		return strings.ToLower(strings.TrimSpace(s)), true
 	}
 	hint := "write one of: " + strings.Join(words, ", ")
-	if near := nearest(strings.ToLower(s), words); near != "" {
+	if near := Nearest(strings.ToLower(s), words); near != "" {
 		hint = "did you mean " + near + "?"
 	}
 	n.fail(hint, "must be one of %s, not %s", strings.Join(words, ", "), n.shown())

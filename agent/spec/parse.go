@@ -164,7 +164,7 @@ func (p *parser) unknown(n *node, bare string) {
 	}
 	slices.Sort(names)
 	hint := "docs/variables.md lists every name"
-	if near := nearest(strings.TrimPrefix(strings.ToLower(bare), "gofleet_"), names); near != "" {
+	if near := Nearest(strings.TrimPrefix(strings.ToLower(bare), "gofleet_"), names); near != "" {
 		hint = "did you mean " + p.o.Prefix + near + "?"
 	}
 	n.fail(hint, "is not a variable of gofleet")
@@ -278,7 +278,7 @@ func knownPlatform(s string) (p Platform, hint string, err error) {
 		names[i] = Platform{"linux", a}.Dashed()
 	}
 	hint = "known: " + strings.Join(names, ", ")
-	if near := nearest(p.Dashed(), names); near != "" {
+	if near := Nearest(p.Dashed(), names); near != "" {
 		hint = "did you mean " + near + "?"
 	}
 	return p, hint, fmt.Errorf("%s is not a platform that gofleet installs Go on", quote(s))

@@ -148,7 +148,7 @@ func archName(s string) (name, hint string) {
 		known = append(known, m)
 	}
 	slices.Sort(known)
-	if near := nearest(s, known); near != "" {
+	if near := Nearest(s, known); near != "" {
 		return "", "did you mean " + near + "?"
 	}
 	return "", "known: " + strings.Join(known, ", ")

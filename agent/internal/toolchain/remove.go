@@ -13,6 +13,7 @@ import (
 	"github.com/gofleet/gofleet/agent/internal/change"
 	"github.com/gofleet/gofleet/agent/internal/durable"
 	"github.com/gofleet/gofleet/agent/internal/record"
+	"github.com/gofleet/gofleet/agent/spec"
 	"github.com/gofleet/gofleet/agent/wire"
 )
 
@@ -102,6 +103,8 @@ func (st *State) hint() string {
 	if len(names) == 0 {
 		return "no toolchain of gofleet's is on this host"
 	}
+	// Not by when they were installed, in which hosts differ.
+	slices.SortFunc(names, func(a, b string) int { return spec.CompareVersions(b, a) })
 	return "on this host: " + strings.Join(names, ", ")
 }
 

@@ -63,6 +63,24 @@ func (a *app) settle(cmd *cobra.Command) error {
 	if !given("ask-become-pass") && !given("become-password-file") {
 		c.askBecomePass, c.becomePassFile = s.BecomeAskPass, s.BecomePasswordFile
 	}
+	return a.checkFiles(cmd)
+}
+
+// checkFiles refuses a key file and an ssh_config file that the command line
+// names and that cannot be read; ssh does so too with -F. Of a key that the
+// ssh-agent holds, the public half is enough.
+func (a *app) checkFiles(cmd *cobra.Command) error {
+	given, c := cmd.Flags().Changed, &a.connect
+	if given("ssh-config") && c.sshConfig != "none" {
+		if err := readable("ssh-config", c.sshConfig); err != nil {
+			return err
+		}
+	}
+	if given("private-key") || given("key-file") {
+		if err := readable("private-key", c.privateKey); err != nil && readable("private-key", c.privateKey+".pub") != nil {
+			return err
+		}
+	}
 	return nil
 }
 

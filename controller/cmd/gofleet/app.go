@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"runtime/debug"
@@ -98,12 +99,15 @@ func (a *app) command() *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetIn(a.stdin)
+	root.SetFlagErrorFunc(badFlag)
+	root.DisableSuggestions, root.SuggestionsMinimumDistance = true, 2 // unknownCommand makes them
 	root.PersistentFlags().BoolVar(&a.output.noColor, "no-color", false, "no colour, as with NO_COLOR set")
 	root.PersistentFlags().CountVarP(&a.output.verbose, "verbose", "v", "say more; -vv more still")
 	root.AddCommand(
 		a.applyCommand(), a.auditCommand(), a.rollbackCommand(), a.removeCommand(),
 		a.runsCommand(), a.inventoryCommand(), a.fetchCommand(), a.verifyCommand(), a.bundleCommand(), a.serveCommand(), a.offerCommand(), a.manCommand(),
 	)
+	ownHelp(root)
 	return root
 }
 
@@ -133,7 +137,8 @@ func (a *app) addInventory(cmd *cobra.Command) {
 // addConnect adds the flags that say how hosts are reached.
 func (a *app) addConnect(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.IntVarP(&a.connect.forks, "forks", "f", 50, "hosts at work at once")
+	a.connect.forks = 50
+	f.VarP(whole{&a.connect.forks, 1}, "forks", "f", "hosts at work at once")
 	f.VarP(seconds{&a.connect.timeout}, "timeout", "T", "for connecting to a host: 10, 10s or 1m (default: ssh_config's ConnectTimeout, or 10s)")
 	f.Var(seconds{&a.connect.hostTimeout}, "host-timeout", "for one host, all in all; none if not given")
 	f.StringVarP(&a.connect.user, "user", "u", "", "log in as this `name` where the inventory says nothing")
@@ -189,4 +194,11 @@ func (a *app) loadInventory(cmd *cobra.Command) (*inventory.Inventory, error) {
 // a warning for.
 func (a *app) inventoryWarnings(inv *inventory.Inventory) []string {
 	return append(slices.Clone(a.ansible.Warnings), inv.Warnings()...)
+}
+
+// sayWarnings prints them where there is no run to show.
+func (a *app) sayWarnings(inv *inventory.Inventory) {
+	for _, w := range a.inventoryWarnings(inv) {
+		fmt.Fprintf(a.stderr, "warning: %s\n", w)
+	}
 }

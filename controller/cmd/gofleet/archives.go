@@ -55,6 +55,9 @@ func (sh *shelf) open(ctx context.Context, hosts []*inventory.Host, specs []*spe
 		}
 		for _, p := range b.failed {
 			p.Hosts = []string{h.Name}
+			if _, ok := h.Vars[prefix+"archives"]; ok && b.store == nil {
+				p.Where = h.Origin(prefix + "archives").String()
+			}
 			found = append(found, p)
 		}
 		offers[i] = b.offers
@@ -66,6 +69,10 @@ func (sh *shelf) open(ctx context.Context, hosts []*inventory.Host, specs []*spe
 // preconditions let through and an agent exists for.
 func (sh *shelf) openBook(ctx context.Context, location, dir string, s *spec.Spec) *book {
 	b := &book{offers: map[spec.Platform]fleet.Offer{}}
+	if _, err := release.CacheDir(""); err != nil {
+		b.failed = problemsOf(hint(err, "set XDG_CACHE_HOME to a directory in which this user may write"))
+		return b
+	}
 	options := release.Options{Location: location, Pins: s.SHA256, Zstd: sh.zstd, Progress: progress(sh.ui)}
 	var err error
 	if bundle.Is(location) {
@@ -77,7 +84,7 @@ func (sh *shelf) openBook(ctx context.Context, location, dir string, s *spec.Spe
 	}
 	b.store, err = release.NewStore(options)
 	if err != nil {
-		b.failed = problemsOf(err)
+		b.failed = problemsOf(hint(err, fmt.Sprintf("gofleet fetch %s --to DIRECTORY gets them on the connected side; gofleet_archives says where they are here", s.GoVersion)))
 		return b
 	}
 	for _, p := range sh.platforms {
@@ -86,11 +93,15 @@ func (sh *shelf) openBook(ctx context.Context, location, dir string, s *spec.Spe
 		}
 		archive, err := b.store.Open(ctx, s.GoVersion, p)
 		var missing *release.MissingError
+		var refused *release.RefusedError
 		switch {
 		case err == nil:
 			b.offers[p] = fleet.Offer{Archive: archive}
 		case errors.As(err, &missing):
 			b.offers[p] = fleet.Offer{Missing: err}
+		case !errors.As(err, &refused) && strings.Contains(location, "://"):
+			b.failed = problemsOf(hint(err, "is the server there that gofleet_archives names? A directory will do as well"))
+			return b // it fails for the other platforms as well
 		default:
 			b.failed = append(b.failed, problemsOf(err)...)
 		}

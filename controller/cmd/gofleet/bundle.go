@@ -28,7 +28,7 @@ each of them.`,
   # before the crossing, and behind it
   gofleet bundle verify site.bundle
   gofleet apply -i inventory.yaml -e gofleet_archives=$PWD/site.bundle`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.bundleCreateCommand(), a.bundleVerifyCommand(), a.bundleListCommand())
@@ -58,7 +58,7 @@ func (a *app) bundleListCommand() *cobra.Command {
 and who signed it. It reads the manifest only; verify reads and proves the rest.`,
 		Example: `  gofleet bundle list site.bundle
   gofleet bundle list -o json site.bundle`,
-		Args: cobra.ExactArgs(1),
+		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			b, err := openTrusted(args[0], append(keys, bundle.Any)) // showing does not hurt
 			if err != nil {
@@ -97,7 +97,7 @@ Of a bundle in parts, name any of them.`,
   gofleet bundle verify site.bundle.part001
   gofleet bundle verify --modules app/go.mod site.bundle
   gofleet bundle verify --trusted-key build.pub site.bundle`,
-		Args: cobra.MinimumNArgs(1),
+		Args: takes(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ui, err := a.reporter()
 			if err != nil {

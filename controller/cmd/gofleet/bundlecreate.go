@@ -74,7 +74,7 @@ trusts it. Others trust bundle.pub, which lies beside it, by gofleet_trusted_key
   gofleet bundle create --go 1.26.8 --modules app/go.mod -o site.bundle
   gofleet bundle create --go 1.26 --packages apt.yaml --distribution debian-12 -o site/
   gofleet bundle create bundle.yaml`,
-		Args: cobra.MaximumNArgs(1),
+		Args: takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				if err := r.read(cmd, args[0]); err != nil {

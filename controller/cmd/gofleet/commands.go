@@ -23,7 +23,7 @@ found. To a host that has a toolchain, only the files that it lacks are sent.`,
 		Example: `  gofleet apply -i inventory.yaml
   gofleet apply -i inventory.yaml -l 'web:!web03' --check --diff
   gofleet apply -i db1,db2, -b -e gofleet_go_version=1.26.8 -e gofleet_archives=archives`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runFleet(cmd, o) },
 	}
 	a.runFlags(cmd, &o)
@@ -55,7 +55,7 @@ drifted, and the exit code is 2.`,
 		Example: `  gofleet audit -i inventory.yaml
   gofleet audit -i inventory.yaml --deep -l db
   gofleet audit -i inventory.yaml -o json | jq '.hosts[] | select(.status == "unmet")'`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runFleet(cmd, o) },
 	}
 	a.runFlags(cmd, &o)
@@ -74,7 +74,7 @@ inventory. Nothing is uploaded. A second rollback changes nothing; --to goes to
 any toolchain that is on the host.`,
 		Example: `  gofleet rollback -i inventory.yaml
   gofleet rollback -i inventory.yaml -l web --to 1.26.7`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runFleet(cmd, o) },
 	}
 	a.runFlags(cmd, &o)
@@ -92,7 +92,7 @@ func (a *app) removeCommand() *cobra.Command {
 a process uses.`,
 		Example: `  gofleet remove -i inventory.yaml --version 1.26.6 --check
   gofleet remove -i inventory.yaml --version 1.26.6`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.version == "" && o.rollout.resume == "" {
 				return hint(errors.New("remove needs a version"), "name the toolchain to remove with --version")

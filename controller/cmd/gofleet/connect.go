@@ -41,14 +41,15 @@ func (a *app) newConnector(ctx context.Context, ui *report.Reporter, set agents.
 			AgentSocket: os.Getenv("SSH_AUTH_SOCK"),
 			Passphrase: func(ctx context.Context, file string) ([]byte, error) {
 				answer, err := ui.Ask(ctx, fmt.Sprintf("passphrase of %s: ", file), true)
+				if errors.Is(err, report.ErrNoTerminal) {
+					err = report.ErrNoTerminal // the dialer names the key
+				}
 				return []byte(answer), err
 			},
 		},
-		defaults: remote.Defaults{
-			User: a.connect.user, KeyFile: a.connect.privateKey, CommonArgs: a.connect.sshCommonArgs,
-			Become: a.connect.become, BecomePassword: password,
-		},
+		defaults: a.connectDefaults(),
 	}
+	c.defaults.BecomePassword = password
 	c.dialer.Warn = func(message string) { ui.Warn("", c.mask.Text(message)) }
 	switch a.connect.sshConfig {
 	case "":
@@ -63,6 +64,14 @@ func (a *app) newConnector(ctx context.Context, ui *report.Reporter, set agents.
 	return c, nil
 }
 
+// connectDefaults are what the flags say of hosts of which the inventory says
+// nothing, but for the become password.
+func (a *app) connectDefaults() remote.Defaults {
+	return remote.Defaults{
+		User: a.connect.user, KeyFile: a.connect.privateKey, CommonArgs: a.connect.sshCommonArgs, Become: a.connect.become,
+	}
+}
+
 // becomePassword gets the password of -K or --become-password-file, or nil.
 func (a *app) becomePassword(ctx context.Context, ui *report.Reporter) (func() (string, error), error) {
 	var password string
@@ -70,13 +79,13 @@ func (a *app) becomePassword(ctx context.Context, ui *report.Reporter) (func() (
 	case a.connect.askBecomePass:
 		answer, err := ui.Ask(ctx, "BECOME password: ", true)
 		if err != nil {
-			return nil, fmt.Errorf("ask for the become password: %w", err)
+			return nil, hint(err, "--become-password-file reads it from a file")
 		}
 		password = answer
 	case a.connect.becomePassFile != "":
 		b, err := os.ReadFile(a.connect.becomePassFile)
 		if err != nil {
-			return nil, fmt.Errorf("read the become password: %w", err)
+			return nil, fmt.Errorf("--become-password-file %s: %w", a.connect.becomePassFile, cause(err))
 		}
 		password = strings.TrimRight(string(b), "\r\n")
 	default:
@@ -117,6 +126,9 @@ func (c *connector) targets(hosts []*inventory.Host) ([]remote.Target, error) {
 			where := h.Origin(bad.Variable).String()
 			if setting, ok := origins[bad.Variable]; ok {
 				where = setting
+			}
+			if strings.HasPrefix(bad.Variable, "--") {
+				where = "" // the command line is at fault, not the host's line
 			}
 			found = append(found, report.Problem{
 				Where: where, Message: unquoted(h, bad.Variable, bad.Error()), Hint: bad.Hint, Hosts: []string{h.Name},

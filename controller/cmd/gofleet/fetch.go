@@ -33,7 +33,7 @@ verifies is not fetched again.`,
   gofleet fetch 1.26 --to archives            # the newest patch of 1.26
   gofleet fetch 1.26.8 --from proxy           # through GOPROXY, by the checksum database
   gofleet fetch 1.26.8 --mirror https://mirror.corp/golang`,
-		Args: cobra.ExactArgs(1),
+		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ui, err := a.reporter()
 			if err != nil {

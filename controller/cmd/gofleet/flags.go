@@ -34,6 +34,33 @@ func (s seconds) String() string {
 // Type is the word that help shows.
 func (s seconds) Type() string { return "seconds" }
 
+// whole is a flag that takes a whole number from a least one on.
+type whole struct {
+	n     *int
+	least int
+}
+
+// Set reads a number.
+func (w whole) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < w.least {
+		return fmt.Errorf("%q is no whole number from %d on", text, w.least)
+	}
+	*w.n = n
+	return nil
+}
+
+// String is the number, as help shows the default.
+func (w whole) String() string {
+	if w.n == nil {
+		return "0"
+	}
+	return strconv.Itoa(*w.n)
+}
+
+// Type is the word that help shows.
+func (w whole) Type() string { return "number" }
+
 // uploads is a flag that takes a number, or auto.
 type uploads struct {
 	most int

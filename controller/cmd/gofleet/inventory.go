@@ -23,7 +23,7 @@ ansible-inventory prints for the same files.`,
   gofleet inventory -i hosts.ini --list --yaml
   gofleet inventory -i inventory.yaml --host web01
   gofleet inventory -i inventory.yaml --hosts 'web:&prod:!web03'`,
-		Args: cobra.MaximumNArgs(1),
+		Args: takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			inv, err := a.loadInventory(cmd)
 			if err != nil {
@@ -59,9 +59,7 @@ ansible-inventory prints for the same files.`,
 			default:
 				return hint(errors.New("inventory needs to know what to show"), "give one of --list, --graph, --host HOST, --hosts PATTERN")
 			}
-			for _, w := range a.inventoryWarnings(inv) {
-				fmt.Fprintf(a.stderr, "warning: %s\n", w)
-			}
+			a.sayWarnings(inv)
 			if err != nil {
 				return err
 			}

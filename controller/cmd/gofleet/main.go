@@ -48,7 +48,7 @@ func run(args []string) int {
 	case errors.As(err, &code):
 		return int(code)
 	}
-	a.printError(err)
+	a.printError(unknownCommand(root, err))
 	var stopped stoppedError
 	if errors.As(err, &stopped) {
 		return fleet.ExitStopped
@@ -62,7 +62,8 @@ func run(args []string) int {
 // interrupts are what Ctrl-C (or SIGTERM) does. While hosts are at work the
 // first one closes stop, which ends the run cleanly, and the second cancels
 // the context, which ends everything at once. At any other time the first one
-// does that: there is nothing to end cleanly.
+// does that: there is nothing to end cleanly. A terminal that goes away counts
+// once: kernel and shell may both tell of it.
 type interrupts struct {
 	stop    chan struct{}
 	running atomic.Bool
@@ -80,11 +81,19 @@ func watchSignals(parent context.Context) (context.Context, *interrupts, func())
 	ctx, cancel := context.WithCancel(parent)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	i := &interrupts{stop: make(chan struct{})}
 	go func() {
+		hungUp := false
 		for {
 			select {
-			case <-signals:
+			case s := <-signals:
+				if s == syscall.SIGHUP && hungUp {
+					continue
+				}
+				hungUp = hungUp || s == syscall.SIGHUP
 			case <-ctx.Done():
 				return
 			}

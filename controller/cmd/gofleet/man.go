@@ -21,7 +21,7 @@ func (a *app) manCommand() *cobra.Command {
 on, from the same definitions as --help. The directory is made if need be.`,
 		Example: `  sudo gofleet man /usr/local/share/man/man1
   man gofleet-apply`,
-		Args: cobra.ExactArgs(1),
+		Args: takes(1, 1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveFilterDirs
 		},

@@ -68,7 +68,7 @@ The Ansible collection asks it.`,
 		Example: `  gofleet offer <<end
   {"version": "1.26.8", "platform": "linux/amd64", "location": "site.bundle"}
   end`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var q offerQuestion
 			d := json.NewDecoder(io.LimitReader(a.stdin, maxQuestion))

@@ -57,7 +57,7 @@ func (a *app) addRollout(cmd *cobra.Command, o *order) {
 	f.StringArrayVar(&r.gates, "gate", nil, "`command`, or http(s) address, that must succeed after each batch; repeats")
 	r.gateTimeout = time.Minute
 	f.Var(seconds{&r.gateTimeout}, "gate-timeout", "for one try of a gate")
-	f.IntVar(&r.gateRetries, "gate-retries", 0, "further tries of a gate, 5 s apart")
+	f.Var(whole{&r.gateRetries, 0}, "gate-retries", "further tries of a gate, 5 s apart")
 	f.StringVar(&r.maxFail, "max-fail", "", "stop when more `hosts` than that fail: 3, or 5% of all")
 	f.StringVar(&r.maxUnreachable, "max-unreachable", "", "stop when more `hosts` than that are unreachable: 3, or 10% of all")
 	f.BoolVar(&r.anyErrorsFatal, "any-errors-fatal", false, "stop at the first host that does not end well")
@@ -106,11 +106,17 @@ func (r *rolloutFlags) rollout() (fleet.Rollout, []fleet.Share, error) {
 	for _, text := range r.gates {
 		g, err := gate.Parse(text)
 		note("gate", err, "")
-		g.Timeout, g.Retries, g.Wait = r.gateTimeout, max(r.gateRetries, 0), gateWait
+		g.Timeout, g.Retries, g.Wait = r.gateTimeout, r.gateRetries, gateWait
 		out.Gates = append(out.Gates, fleet.Gate{Name: g.String(), Check: ask(g)})
 	}
 	if !slices.Contains([]string{"", orderInventory, orderName, orderRandom}, r.order) { // an audit has none
 		note("order", fmt.Errorf("%q is not known", r.order), "inventory, name or random")
+	}
+	if r.seed != 0 && r.order != orderRandom {
+		note("seed", errors.New("only a random order has one"), "add --order random")
+	}
+	if r.recheck && r.resume == "" {
+		note("recheck", errors.New("only a resumed run has hosts that were done"), "add --resume ID; gofleet runs lists the ids")
 	}
 	pause, err := r.pauseTime()
 	note("pause", err, "a time such as 30 (seconds) or 5m, or ask")

@@ -94,6 +94,7 @@ func (a *app) runFleet(cmd *cobra.Command, o order) (err error) {
 	p.inv = inv
 	defer p.closeImage()
 	if err := a.plan(inv, p); err != nil {
+		a.sayWarnings(inv) // they may tell why
 		return err
 	}
 	if p.resumed != nil && len(p.hosts) == 0 {
@@ -120,7 +121,7 @@ func (a *app) runFleet(cmd *cobra.Command, o order) (err error) {
 		return err
 	}
 	if err := ui.Print(outcome); err != nil {
-		return fmt.Errorf("print the outcome: %w", err)
+		return err
 	}
 	if code := outcome.ExitCode(); code != 0 {
 		return exitError(code)
@@ -135,9 +136,7 @@ func (a *app) listHosts(inv *inventory.Inventory) error {
 		return err
 	}
 	out, err := inv.HostsText("all", hosts)
-	for _, w := range inv.Warnings() {
-		fmt.Fprintf(a.stderr, "warning: %s\n", w)
-	}
+	a.sayWarnings(inv)
 	if err != nil {
 		return err
 	}
@@ -194,7 +193,10 @@ func (a *app) choose(inv *inventory.Inventory, p *planned) (err error) {
 		}
 	}
 	if p.specs, err = parseSpecs(p.hosts, p.order); err != nil {
-		return err
+		// What is wrong with how hosts are reached is said at once with it.
+		c := &connector{standIns: a.standIns(), defaults: a.connectDefaults()}
+		_, also := c.targets(p.hosts)
+		return errors.Join(err, also)
 	}
 	if err = p.openImage(); err != nil {
 		return err

@@ -23,11 +23,11 @@ run keeps under the user's state directory. What one did is shown by runs show.`
 		Example: `  gofleet runs
   gofleet runs -n 100 -o json | jq -r '.runs[] | select(.state == "broken") | .run'
   gofleet runs show last`,
-		Args: cobra.NoArgs,
+		Args: takes(0, 0),
 		RunE: func(*cobra.Command, []string) error { return a.listRuns(most) },
 	}
 	a.addOutput(cmd, "text", "json")
-	cmd.Flags().IntVarP(&most, "number", "n", most, "how many to list; 0 is all")
+	cmd.Flags().VarP(whole{&most, 0}, "number", "n", "how many to list; 0 is all")
 	complete(cmd, "number", noFiles)
 	cmd.ValidArgsFunction = noFiles
 	cmd.AddCommand(a.showRunCommand(), a.pruneRunsCommand())
@@ -78,7 +78,7 @@ hosts stands as far as the journal knows. ID may be the beginning of an id that
 no other has, or last.`,
 		Example: `  gofleet runs show last
   gofleet runs show 20261122T1751 -o json | jq '.hosts[] | select(.unknown)'`,
-		Args:              cobra.ExactArgs(1),
+		Args:              takes(1, 1),
 		ValidArgsFunction: completeRuns,
 		RunE: func(_ *cobra.Command, args []string) error {
 			_, record, err := findRun(args[0])
@@ -105,12 +105,12 @@ func (a *app) pruneRunsCommand() *cobra.Command {
 is going on stays. Every run does the same with the defaults shown here.`,
 		Example: `  gofleet runs prune
   gofleet runs prune --keep 100 --older-than 30d`,
-		Args:              cobra.NoArgs,
+		Args:              takes(0, 0),
 		ValidArgsFunction: noFiles,
 		RunE: func(*cobra.Command, []string) error {
 			d, err := parseAge(age)
-			if err != nil || keep < 0 {
-				return hint(fmt.Errorf("prune --keep %d --older-than %s: not a number of runs and an age", keep, age), "for example --keep 100 --older-than 30d")
+			if err != nil {
+				return hint(fmt.Errorf("--older-than: %q is no age", age), "write days or hours, such as 30d or 12h")
 			}
 			store, err := openJournals()
 			if err != nil {
@@ -121,7 +121,7 @@ is going on stays. Every run does the same with the defaults shown here.`,
 			return err
 		},
 	}
-	cmd.Flags().IntVar(&keep, "keep", keep, "the newest `runs` that stay")
+	cmd.Flags().Var(whole{&keep, 0}, "keep", "the newest `runs` that stay")
 	cmd.Flags().StringVar(&age, "older-than", age, "the `age` from which runs go: 30d, 12h")
 	complete(cmd, "keep", noFiles)
 	complete(cmd, "older-than", noFiles)

@@ -47,7 +47,7 @@ forwarded to it, with the client's credentials, which nobody else gets.`,
 
   # on any machine of the site
   go env -w GOPROXY=http://mirror.corp.example:8080 GOSUMDB=sum.golang.org`,
-		Args: cobra.ExactArgs(1),
+		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.serve(cmd.Context(), args[0], f)
 		},

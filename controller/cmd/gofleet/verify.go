@@ -28,7 +28,7 @@ archive's content, also an official one's, and keeps the proof beside the file.`
 		Example: `  gofleet verify archives/go1.26.8.linux-amd64.tar.gz
   gofleet verify --prove archives/go1.26.8.linux-amd64.tar.gz
   gofleet verify -o json archives/*.tar.gz`,
-		Args: cobra.MinimumNArgs(1),
+		Args: takes(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ui, err := a.reporter()
 			if err != nil {
