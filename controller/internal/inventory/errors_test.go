@@ -71,7 +71,7 @@ func TestErrors(t *testing.T) {
 		{"number as host", "all:\n  hosts:\n    5:\n", "hosts.yaml:3: a host is named by a string, not \"5\"", "quotes"},
 		{"number as group", "5:\n  hosts: {a: }\n", "hosts.yaml:1: a group is named by a string, not \"5\"", "quotes"},
 		{"empty host", "all:\n  hosts:\n    \"\":\n", "hosts.yaml:3: a host of the group all has an empty name", ""},
-		{"host variables", "all:\n  hosts:\n    a: text\n", "hosts.yaml:3: host a needs a dictionary of variables", ""},
+		{"host variables", "all:\n  hosts:\n    a: text\n", "hosts.yaml:3: host a needs a dictionary of variables", "write a: {ansible_host:"},
 		{"open range", "all:\n  hosts:\n    a[1:\n", "hosts.yaml:3: host a[1: a host range begins with [", ""},
 		{"range of one", "all:\n  hosts:\n    \"a[1]\":\n", "hosts.yaml:3: host a[1]: a host range is [begin:end]", ""},
 		{"range without end", "all:\n  hosts:\n    \"a[1:]\":\n", "hosts.yaml:3: host a[1:]: a host range needs its end", ""},
@@ -125,7 +125,7 @@ func TestSourceErrors(t *testing.T) {
 		{Options{Sources: []string{"dir"}}, "dir: no inventory file in this directory", ".txt"},
 		{Options{Sources: []string{"mixed"}}, "mixed/b:1: the section [web:what] has an unknown type\nmixed/c.yaml:2: bad YAML", ""},
 		{Options{Sources: []string{}}, "no inventory", "-i"},
-		{Options{ExtraVars: []string{"@nowhere.yml"}}, "nowhere.yml: no such file or directory", ""},
+		{Options{ExtraVars: []string{"@nowhere.yml"}}, "-e @nowhere.yml: no such file or directory", "reads variables"},
 		{Options{ExtraVars: []string{"./x.yml"}}, "-e: ./x.yml looks like a file", "-e @./x.yml"},
 		{Options{ExtraVars: []string{"novalue"}}, "-e: a word without =", "name=value"},
 		{Options{ExtraVars: []string{"a=1", "b='x"}}, "-e (number 2): a quote", "close"},
@@ -188,8 +188,8 @@ func TestNoHosts(t *testing.T) {
 		{"~web(", "", "the pattern ~web(: error parsing regexp"},
 		{"~(?=web)", "", "the pattern ~(?=web)"},
 		{"!", "", "a pattern is empty"},
-		{"all", "@nowhere", "nowhere: no such file or directory"},
-		{"all", "@dirlimit", "dirlimit: is a directory"},
+		{"all", "@nowhere", "--limit @nowhere: no such file or directory"},
+		{"all", "@dirlimit", "--limit @dirlimit: is a directory"},
 	}
 	for _, test := range tests {
 		_, err := inv.Hosts(test.pattern, test.limit)

@@ -248,7 +248,7 @@ func TestVaultFileErrors(t *testing.T) {
 	_, err = site(t, files, Options{Sources: []string{"sealed.yaml"}})
 	checkError(t, err, "sealed.yaml:1: encrypted with Ansible Vault (id default), and no vault password is given", "-J")
 	_, err = site(t, files, Options{Sources: []string{"hosts.yaml"}, ExtraVars: []string{"@one.pw.vault"}})
-	checkError(t, err, "one.pw.vault: no such file", "")
+	checkError(t, err, "-e @one.pw.vault: no such file", "")
 
 	l := &loader{warn: func(Position, string, ...any) { t.Error("a warning about a secret text") }}
 	_, err = l.loadSecret("f.yml", []byte("a: 1\nsecret: 2020-13-45\nb: [\n"))

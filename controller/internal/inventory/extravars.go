@@ -47,7 +47,7 @@ func (r *reader) extraVar(name, opt string) (*value, error) {
 	case opt[0] == '@':
 		text, err := os.ReadFile(r.path(opt[1:]))
 		if err != nil {
-			return nil, readError(opt[1:], err)
+			return nil, readError("-e "+opt, err).hint("-e @FILE reads variables from FILE")
 		}
 		v, err := r.loader.loadFile(opt[1:], text)
 		if v == nil && err == nil {

@@ -260,6 +260,8 @@ func (p *iniSource) hosts(line string) error {
 func (p *iniSource) hostNames(word string) ([]string, string, error) {
 	hosts, port, err := expandHosts(word)
 	switch {
+	case err != nil && word[0] == '[':
+		return nil, "", p.errorf("host %s: %v", word, err).hint("a section stands alone on its line, as in [web]")
 	case err != nil:
 		return nil, "", p.errorf("host %s: %v", word, err)
 	case strings.HasSuffix(strings.TrimFunc(word, isPythonSpace), ":") && port == "":

@@ -52,6 +52,7 @@ type Settings struct {
 // Inventory is what the sources say. Its methods may be called from several
 // goroutines.
 type Inventory struct {
+	names  []string // of the sources, as the user gave them
 	dir    string
 	tree   *tree
 	files  *varsFiles
@@ -151,7 +152,7 @@ func (r *reader) path(name string) string {
 // trouble with other hosts' files is no hindrance. The error is one *Error or
 // several joined.
 func Load(ctx context.Context, o Options) (*Inventory, error) {
-	inv := &Inventory{dir: o.Dir, warned: map[string]bool{}}
+	inv := &Inventory{names: o.Sources, dir: o.Dir, warned: map[string]bool{}}
 	r := &reader{ctx: ctx, options: &o, dir: o.Dir, tree: newTree(inv.warnAt), loader: &loader{warn: inv.warnAt}, warn: inv.warnAt}
 	if err := r.prepare(); err != nil {
 		return nil, err
@@ -268,10 +269,11 @@ func (inv *Inventory) Host(name string) (*Host, error) {
 func (inv *Inventory) noHosts(pattern, limit string) error {
 	e := &Error{err: ErrNoHosts, Hint: "gofleet inventory --graph shows the groups and hosts"}
 	switch {
+	case len(inv.tree.hostOrder) == 0:
+		e.File, e.Msg = strings.Join(inv.names, ", "), "the inventory has no hosts"
+		e.Hint = "write each below a group's hosts:, with a colon behind it; gofleet inventory --graph shows what was read"
 	case limit != "":
 		e.Msg = fmt.Sprintf("the limit %q leaves no host", limit)
-	case len(inv.tree.hostOrder) == 0:
-		e.Msg, e.Hint = "the inventory has no hosts", ""
 	default:
 		e.Msg = fmt.Sprintf("the pattern %q matches no host", pattern)
 	}

@@ -37,8 +37,12 @@ func (inv *Inventory) match(pattern, limit string) ([]*Host, error) {
 
 // limitTerms splits a limit; @file stands for the lines of the file, each one
 // term. A file that names nobody is an error, where Ansible would go on with
-// every host.
+// every host, and so is a bracket without the other.
 func (inv *Inventory) limitTerms(limit string) ([]string, error) {
+	if !strings.Contains(limit, ",") && strings.ContainsAny(termRE.ReplaceAllString(limit, ""), "[]") {
+		return nil, (&Error{Msg: fmt.Sprintf("the limit %s has a bracket without the other", limit)}).
+			hint("write web[0], web[1:3] or web[1-3]*; Ansible drops the bracket, so that web[ is all of web, and ~[ every host")
+	}
 	var terms []string
 	for _, t := range splitPattern(limit) {
 		if t[0] != '@' {
@@ -48,7 +52,7 @@ func (inv *Inventory) limitTerms(limit string) ([]string, error) {
 		name := t[1:]
 		text, err := os.ReadFile((&reader{dir: inv.dir}).path(name))
 		if err != nil {
-			return nil, readError(name, err).hint("--limit @FILE reads one host or pattern a line from FILE")
+			return nil, readError("--limit "+t, err).hint("--limit @FILE reads one host or pattern a line from FILE, and @RUN:failed, with an id of gofleet runs, hosts of that run")
 		}
 		before := len(terms)
 		for line := range strings.SplitSeq(string(text), "\n") {
@@ -205,7 +209,7 @@ func compileTerm(expr string) (func(string) bool, error) {
 		return re.MatchString, nil
 	}
 	if expr == "" {
-		return nil, &Error{Msg: "a pattern is empty behind its ! or &"}
+		return nil, (&Error{Msg: "a pattern is empty behind its ! or &"}).hint("name a group or host there: 'web:!web3'")
 	}
 	if !strings.ContainsAny(expr, "*?[") {
 		return func(name string) bool { return name == expr }, nil

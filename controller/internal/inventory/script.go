@@ -32,9 +32,10 @@ type output struct {
 }
 
 // startError says that a program could not even be started.
-type startError struct{ err error }
+type startError struct{ err, cause error }
 
 func (e *startError) Error() string { return e.err.Error() }
+func (e *startError) Unwrap() error { return e.cause }
 
 // run runs a program to its end. It gets the options' environment and working
 // directory, nothing on standard input, and neither more time nor more output
@@ -56,7 +57,11 @@ func (r *reader) run(src *source, path string, args ...string) (*output, error) 
 	stderr := &bounded{max: maxProgramErrors}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	if err := cmd.Start(); err != nil {
-		return nil, &startError{at(src.doc.at(0), "start it: %v", startCause(err))}
+		failed := at(src.doc.at(0), "start it: %v", startCause(err))
+		if errors.Is(err, syscall.ENOENT) {
+			failed.hint("it is there, but what its first line names is not: install that, or write another")
+		}
+		return nil, &startError{failed, err}
 	}
 	err := cmd.Wait()
 	out := &output{stdout: stdout.kept, stderr: visible(stderr.kept)}
@@ -75,7 +80,7 @@ func (r *reader) run(src *source, path string, args ...string) (*output, error) 
 	case ctx.Err() != nil:
 		failed = at(src.doc.at(0), "%s did not end within %s", command, limit)
 	default:
-		failed = at(src.doc.at(0), "%s failed: %v", command, err)
+		failed = at(src.doc.at(0), "%s failed: %v", command, err).hint("run it by hand")
 	}
 	return nil, failed.said(out.stderr)
 }
@@ -144,6 +149,9 @@ func (r *reader) readScript(src *source) error {
 	out, err := r.run(src, path, "--list")
 	var start *startError
 	if errors.As(err, &start) {
+		if errors.Is(err, syscall.ENOENT) {
+			return start.err // a text file that is marked executable is there
+		}
 		return decline(start.err)
 	}
 	if err != nil {

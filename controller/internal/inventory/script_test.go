@@ -28,6 +28,7 @@ func TestScriptErrors(t *testing.T) {
 		{"loop", list + "{\"a\": {\"children\": [\"b\"]}, \"b\": {\"children\": [\"a\"]}}'\n", "inv.sh --list:1: the group a can't be a child of b", ""},
 		{"host fails", "#!/bin/sh\n[ $1 = --list ] && echo '{\"w\": [\"h\"]}'\n", "inv.sh: inv.sh --host h failed: exit status 1", ""},
 		{"no program", "chmod +x\n\x7fELF\x00", "inv.sh: start it: exec format error", ""},
+		{"no interpreter", "#!/nonexistent/python\n", "inv.sh: start it: no such file", "its first line names"},
 		{"not executable", "chmod -x\n#!/bin/sh\necho {}\n", "inv.sh: a program that may not be executed", "chmod +x inv.sh"},
 	}
 	for _, test := range tests {

@@ -47,6 +47,8 @@ func (r *reader) readSource(name string) error {
 	path := r.path(name)
 	info, err := os.Stat(path)
 	switch {
+	case strings.TrimSpace(name) == "":
+		return &Error{Msg: "-i is empty", Hint: "name an inventory file or directory, or hosts with a comma behind them"}
 	case err == nil && info.IsDir():
 		n := 0
 		if err := r.readDir(name, path, 0, &n); err != nil || n > 0 {

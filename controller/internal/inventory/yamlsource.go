@@ -175,7 +175,8 @@ func (y yamlSource) host(g *group, p pair) error {
 		return at(y.at(p), "host %s: %v", pattern, err)
 	}
 	if p.val.truthy() && p.val.kind != mapKind {
-		return at(y.at(p), "host %s needs a dictionary of variables or nothing, and this is %s", pattern, p.val.typeName())
+		return at(y.at(p), "host %s needs a dictionary of variables or nothing, and this is %s", pattern, p.val.typeName()).
+			hint("for an address write %s: {ansible_host: ADDRESS}", pattern)
 	}
 	for _, name := range hosts {
 		y.addHost(name, g, port, y.src, p.line)
