@@ -124,6 +124,7 @@ type starting struct {
 	tty    bool // on a terminal
 	proc   process
 	tail   *tail
+	scan   *scanner
 	ctx    context.Context //nolint:containedctx // of one StartAgent
 	cancel context.CancelCauseFunc
 	clock  *time.Timer
@@ -169,6 +170,11 @@ func (st *starting) prompted(count int) {
 		return
 	}
 	password, err := st.become.password()
+	if errors.Is(err, errNoPassword) {
+		st.cancel(wire.NewError(wire.KindBecomePassword, fmt.Errorf("become %s: %s wants a password", st.become.user, st.become.name),
+			fmt.Sprintf("give that of %s with -K or ansible_become_password, or let the user become without one", st.become.user)))
+		return
+	}
 	if err == nil && strings.ContainsAny(password, "\n\r\x00") {
 		err = errors.New("it " + errUnquotable.Error())
 	}
@@ -203,9 +209,9 @@ func (st *starting) run() (*Session, error) {
 		stdout = tee
 	}
 	out := bufio.NewReader(&activity{stdout, st.alive})
-	scan := newScanner(out, st.marker)
+	st.scan = newScanner(out, st.marker)
 	for {
-		verb, rest, err := scan.next()
+		verb, rest, err := st.scan.next()
 		if err != nil {
 			return nil, st.failure(err)
 		}

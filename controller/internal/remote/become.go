@@ -2,6 +2,7 @@ package remote
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -113,6 +114,9 @@ func doasWords(exe, flags []string, user, prompt string) []string {
 	return append(w, "-u", user, "--", "sh")
 }
 
+// errNoPassword is why a method that asks gets no answer.
+var errNoPassword = errors.New("no password is given")
+
 // becoming is one use of a method.
 type becoming struct {
 	name, user string
@@ -150,6 +154,9 @@ func newBecoming(b *Become, secret string, tty bool) (*becoming, error) {
 	if b.Password != nil && (tty || !m.onTerminal) {
 		out.password = b.Password
 		out.prompt = cmp.Or(m.ownPrompt, "[gofleet "+secret+"] password: ")
+	} else if m.ownPrompt != "" && !m.onTerminal {
+		// It asks whatever it is told, and would wait for an answer.
+		out.prompt, out.password = m.ownPrompt, func() (string, error) { return "", errNoPassword }
 	}
 	out.words = m.words(exe, flags, out.user, out.prompt)
 	return out, nil

@@ -58,6 +58,7 @@ echo "few:$(openssl passwd -6 "right horse"):19000::::::" >>/etc/shadow
 		words []string
 	}{
 		"password wanted, none given": {"op", Become{}, wire.KindBecomePassword, []string{"wants a password", "-K"}},
+		"su, no password given":       {"op", Become{Method: "su"}, wire.KindBecomePassword, []string{"su wants a password", "that of root", "-K"}},
 		"wrong password":              {"op", Become{Password: func() (string, error) { asked++; return "wrong horse", nil }}, wire.KindBecomePassword, []string{"does not accept the password"}},
 		"no sudo, no password":        {"guest", Become{}, wire.KindBecomePassword, []string{"-K"}},
 		"unknown user":                {"admin", Become{User: "nobody-here"}, wire.KindBecomeDenied, []string{"ansible_become_user"}},

@@ -301,7 +301,8 @@ func (h *handshake) explain(check *hostKeyCheck, err error) error {
 	case check.refused() != nil:
 		return check.refused()
 	case h.keyErr != nil:
-		return wire.NewError(wire.KindAuth, fmt.Errorf("log in to %s as %s: %w", s.addr(), s.user, h.keyErr), "")
+		return wire.NewError(wire.KindAuth, fmt.Errorf("log in to %s as %s: %w", s.addr(), s.user, h.keyErr),
+			"add the key to ssh-agent with ssh-add, or name another with --private-key or ansible_ssh_private_key_file")
 	case timedOut && h.signing:
 		return &dialError{again: true, err: &wire.Error{Kind: wire.KindTimeout, Retryable: true,
 			Message: fmt.Sprintf("log in to %s as %s: ssh-agent did not sign within %s", s.addr(), s.user, s.timeout),
@@ -319,6 +320,10 @@ func (h *handshake) explain(check *hostKeyCheck, err error) error {
 			"host and gofleet share no algorithm: update sshd, or allow an older one with Ciphers, MACs, KexAlgorithms or HostKeyAlgorithms in ssh_config")}
 	case h.auth && !lost(err):
 		return h.authError(err)
+	case lost(err) && s.proxyCommand != "":
+		return &dialError{again: true, dropped: true, err: &wire.Error{Kind: wire.KindUnreachable, Retryable: true,
+			Message: fmt.Sprintf("connect to %s: the ProxyCommand ended before the host said anything", s.addr()),
+			Hint:    "run it by hand, with HOST and PORT in place of %h and %p: it says why"}}
 	case lost(err):
 		return &dialError{again: true, dropped: true, err: &wire.Error{Kind: wire.KindUnreachable, Retryable: true,
 			Message: fmt.Sprintf("connect to %s: the host ended the connection before authentication", s.addr()),

@@ -347,5 +347,5 @@ func TestProxyCommand(t *testing.T) {
 	none := -1
 	target.Retries = &none
 	_, err = knowing(t).Dial(testContext(t), target)
-	wantKind(t, err, wire.KindUnreachable)
+	wantKind(t, err, wire.KindUnreachable, "the ProxyCommand ended", "by hand")
 }

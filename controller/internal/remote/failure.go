@@ -51,10 +51,14 @@ func (st *starting) said() string {
 		return ""
 	}
 	st.stderr()
-	if last := st.tail.last(); last != "" {
-		return "; it said: " + last
+	last := st.tail.last()
+	if last == "" && st.scan != nil && !st.tty { // of a terminal, tail has both
+		last = st.scan.last // on stdout, as nologin and some login scripts do
 	}
-	return ""
+	if last == "" {
+		return ""
+	}
+	return "; it said: " + last
 }
 
 func hasLine(lines []string, text string) bool {

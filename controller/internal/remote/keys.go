@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/crypto/ssh"
@@ -91,7 +92,7 @@ func readKey(path string) (s keyState, err error) {
 			// IdentityFile may name a public key whose private one the agent has.
 			return keyState{public: pub}, nil
 		}
-		return s, fmt.Errorf("not a private key that gofleet can read: %w", err)
+		return s, fmt.Errorf("not a private key that gofleet can read: %s", strings.TrimPrefix(err.Error(), "ssh: "))
 	}
 	if st.Mode().Perm()&0o077 != 0 && ownedByUs(st) {
 		return s, fmt.Errorf("others may read it (mode %04o); run chmod 600 %s", st.Mode().Perm(), path)

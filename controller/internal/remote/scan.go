@@ -26,6 +26,7 @@ type scanner struct {
 	br     *bufio.Reader
 	marker []byte // with the space behind it
 	noise  int    // bytes that were skipped
+	last   string // the last line of them that says something, safe to show
 }
 
 func newScanner(br *bufio.Reader, marker string) *scanner {
@@ -43,6 +44,9 @@ func (s *scanner) next() (verb, rest string, err error) {
 			return s.word(window[i+len(s.marker):], err)
 		}
 		s.noise += len(part)
+		if text := neutral(strings.TrimSpace(string(part))); text != "" {
+			s.last = text
+		}
 		switch {
 		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
 			return "", "", err

@@ -266,6 +266,9 @@ func TestNoise(t *testing.T) {
 	if said := session.Stderr(); len(said) > tailSize {
 		t.Errorf("%d bytes of stderr are kept", len(said))
 	}
+	noise("echo 'This account is not available'; exit 1") // as nologin does
+	_, err = c.StartAgent(testContext(t), launchOf(t))
+	wantKind(t, err, wire.KindAgent, "exit code 1; it said: This account is not available")
 	noise("exit 3")
 	_, err = c.StartAgent(testContext(t), launchOf(t))
 	wantKind(t, err, wire.KindAgent, "exit code 3")
