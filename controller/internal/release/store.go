@@ -288,6 +288,8 @@ func newDirectory(dir string) (directory, error) {
 	}
 	st, err := os.Stat(abs)
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return directory{}, fmt.Errorf("gofleet_archives: there is no directory %s", abs)
 	case err != nil:
 		return directory{}, fmt.Errorf("gofleet_archives: %w", err)
 	case !st.IsDir():

@@ -36,7 +36,7 @@ func (r *Reporter) Ask(ctx context.Context, prompt string, secret bool) (string,
 	}
 	t, err := r.tty()
 	if err != nil {
-		return "", fmt.Errorf("ask for %s: %w: %w", prompt, ErrNoTerminal, err)
+		return "", fmt.Errorf("ask for %s: %w", prompt, ErrNoTerminal)
 	}
 	defer r.screen.suspend()()
 	defer t.Close()
@@ -72,7 +72,7 @@ func (r *Reporter) Ask(ctx context.Context, prompt string, secret bool) (string,
 func (r *Reporter) CanAsk() error {
 	t, err := r.tty()
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNoTerminal, err)
+		return ErrNoTerminal
 	}
 	return t.Close()
 }
