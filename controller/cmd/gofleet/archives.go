@@ -36,6 +36,8 @@ type book struct {
 	bundle *bundle.Bundle // nil: they lie in a directory or on a server
 	offers map[spec.Platform]fleet.Offer
 	failed problems // with every host that wants it
+	// nowhere: the location is at fault, and so the line that names it.
+	nowhere bool
 }
 
 // open gives every host what there is of the version it wants. An archive that
@@ -55,7 +57,7 @@ func (sh *shelf) open(ctx context.Context, hosts []*inventory.Host, specs []*spe
 		}
 		for _, p := range b.failed {
 			p.Hosts = []string{h.Name}
-			if _, ok := h.Vars[prefix+"archives"]; ok && b.store == nil {
+			if _, ok := h.Vars[prefix+"archives"]; ok && b.nowhere {
 				p.Where = h.Origin(prefix + "archives").String()
 			}
 			found = append(found, p)
@@ -84,6 +86,7 @@ func (sh *shelf) openBook(ctx context.Context, location, dir string, s *spec.Spe
 	}
 	b.store, err = release.NewStore(options)
 	if err != nil {
+		b.nowhere = true
 		b.failed = problemsOf(hint(err, fmt.Sprintf("gofleet fetch %s --to DIRECTORY gets them on the connected side; gofleet_archives says where they are here", s.GoVersion)))
 		return b
 	}
