@@ -21,27 +21,15 @@ type fileStore struct {
 }
 
 func openFile(path string) (store, error) {
-	f, err := openRegular(path)
+	f, err := release.OpenRegular(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open bundle: %w", err)
 	}
 	j, err := join([]*os.File{f})
 	if err != nil {
 		return nil, err
 	}
 	return &fileStore{path: path, r: j}, nil
-}
-
-func openRegular(path string) (*os.File, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("open bundle: %w", err)
-	}
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		f.Close()
-		return nil, fmt.Errorf("open bundle: %s is not a regular file", path)
-	}
-	return f, nil
 }
 
 func (s *fileStore) Close() error { return s.r.Close() }

@@ -78,10 +78,10 @@ func (o *output) Close() error {
 	return o.err
 }
 
-// container is the file, or the parts, that a bundle is written into, under
-// names that are not final.
+// container is the file, or the parts, that a bundle is written into, in a
+// workplace until they are whole.
 type container struct {
-	path  string
+	work  *workplace
 	split int64 // bytes a part; 0: one file
 	files []*os.File
 	sums  []string
@@ -89,19 +89,25 @@ type container struct {
 	size  int64
 }
 
-const newSuffix = ".new"
-
 func newContainer(path string, split int64) (*container, error) {
-	c := &container{path: path, split: split, hash: sha256.New()}
-	return c, c.next()
+	work, err := newWorkplace(path)
+	if err != nil {
+		return nil, err
+	}
+	c := &container{work: work, split: split, hash: sha256.New()}
+	if err := c.next(); err != nil {
+		c.abandon()
+		return nil, err
+	}
+	return c, nil
 }
 
 // final is the name that file n, from 0, will have.
 func (c *container) final(n int) string {
 	if c.split == 0 {
-		return c.path
+		return c.work.final
 	}
-	return partName(c.path, n+1)
+	return partName(c.work.final, n+1)
 }
 
 // next begins the next file.
@@ -110,7 +116,7 @@ func (c *container) next() error {
 	if len(c.files) == maxParts {
 		return fmt.Errorf("more than %d parts: make them larger", maxParts)
 	}
-	f, err := os.Create(c.final(len(c.files)) + newSuffix)
+	f, err := os.Create(c.work.at(filepath.Base(c.final(len(c.files)))))
 	if err != nil {
 		return err
 	}
@@ -163,43 +169,51 @@ func (c *container) publish(sign func(text []byte) []byte) error {
 			return err
 		}
 	}
-	if c.split == 0 {
-		return nil
-	}
-	p := &partList{path: c.path, total: c.size, each: c.split, sums: c.sums}
-	text := p.encode()
-	if signature := sign(text); signature != nil {
-		if err := os.WriteFile(c.path+partsSuffix+".minisig", signature, 0o644); err != nil {
+	if c.split > 0 {
+		if err := c.publishList(sign); err != nil {
 			return err
 		}
 	}
-	return os.WriteFile(c.path+partsSuffix, text, 0o644)
+	return c.work.Close()
+}
+
+// publishList writes the list of parts, with which they are a bundle.
+func (c *container) publishList(sign func(text []byte) []byte) error {
+	p := &partList{path: c.work.final, total: c.size, each: c.split, sums: c.sums}
+	text := p.encode()
+	if signature := sign(text); signature != nil {
+		if err := os.WriteFile(p.path+partsSuffix+".minisig", signature, 0o644); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(p.path+partsSuffix, text, 0o644)
 }
 
 // clear removes an earlier bundle of the same name in other parts.
 func (c *container) clear() error {
 	var errs []error
+	path := c.work.final
 	remove := func(path string) {
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
 		}
 	}
-	remove(c.path + partsSuffix)
-	remove(c.path + partsSuffix + ".minisig")
-	parts, _ := filepath.Glob(globQuote(c.path) + ".part[0-9][0-9][0-9]")
+	remove(path + partsSuffix)
+	remove(path + partsSuffix + ".minisig")
+	parts, _ := filepath.Glob(globQuote(path) + ".part[0-9][0-9][0-9]")
 	for _, part := range parts {
 		remove(part)
 	}
 	if c.split > 0 {
-		remove(c.path)
+		remove(path)
 	}
 	return errors.Join(errs...)
 }
 
 // abandon removes what was written.
 func (c *container) abandon() {
-	for i, f := range c.files {
+	for _, f := range c.files {
 		f.Close()
-		os.Remove(c.final(i) + newSuffix)
 	}
+	c.work.Close()
 }

@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/gofleet/gofleet/controller/internal/release"
 )
 
 const (
@@ -125,12 +127,12 @@ func openParts(path string, t Trust) (store, error) {
 	}
 	var files []*os.File
 	for i := range p.sums {
-		f, err := openRegular(partName(path, i+1))
+		f, err := release.OpenRegular(partName(path, i+1))
 		if err != nil {
 			for _, f := range files {
 				f.Close()
 			}
-			return nil, err
+			return nil, fmt.Errorf("open bundle: %w", err)
 		}
 		files = append(files, f)
 	}
@@ -209,7 +211,7 @@ func (p *partList) blame() error {
 }
 
 func sumPath(path string) (string, error) {
-	f, err := os.Open(path)
+	f, err := release.OpenRegular(path)
 	if err != nil {
 		return "", err
 	}
@@ -222,7 +224,7 @@ func sumPath(path string) (string, error) {
 }
 
 func readBounded(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := release.OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}

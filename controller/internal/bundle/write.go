@@ -90,14 +90,15 @@ func NewDirWriter(path, madeBy string) (*Writer, error) {
 			return nil, fmt.Errorf("write bundle: %s holds something else: name an empty directory or one that is not there", path)
 		}
 	}
-	path = filepath.Clean(path)
-	if err := os.RemoveAll(path + newSuffix); err != nil {
+	work, err := newWorkplace(path)
+	if err != nil {
 		return nil, fmt.Errorf("write bundle: %w", err)
 	}
-	if err := os.MkdirAll(path+newSuffix, 0o755); err != nil {
-		return nil, fmt.Errorf("write bundle: %w", err)
+	if isMount(work.final) {
+		work.Close()
+		return nil, fmt.Errorf("write bundle: a filesystem is mounted on %s: name a directory in it, like %s", path, filepath.Join(path, "site")+string(filepath.Separator))
 	}
-	return newWriter(&dirTarget{path}, madeBy), nil
+	return newWriter(&dirTarget{work}, madeBy), nil
 }
 
 func newWriter(t target, madeBy string) *Writer {
@@ -286,10 +287,10 @@ func (t *fileTarget) abandon() {
 }
 
 // dirTarget is a bundle that is a directory.
-type dirTarget struct{ path string }
+type dirTarget struct{ work *workplace }
 
 func (t *dirTarget) add(ctx context.Context, f *File, r io.Reader, w *Writer) error {
-	to := filepath.Join(t.path+newSuffix, filepath.FromSlash(f.Path))
+	to := filepath.Join(t.work.at(newTree), filepath.FromSlash(f.Path))
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
@@ -338,7 +339,7 @@ func (t *dirTarget) copy(ctx context.Context, out *os.File, left int64, r io.Rea
 
 // finish exchanges the directory for the one that may be there.
 func (t *dirTarget) finish(manifest, signature []byte, _ func([]byte) []byte) error {
-	made := t.path + newSuffix
+	made := t.work.at(newTree)
 	if signature != nil {
 		if err := os.WriteFile(filepath.Join(made, SignatureName), signature, 0o644); err != nil {
 			return err
@@ -347,17 +348,10 @@ func (t *dirTarget) finish(manifest, signature []byte, _ func([]byte) []byte) er
 	if err := os.WriteFile(filepath.Join(made, ManifestName), manifest, 0o644); err != nil {
 		return err
 	}
-	old := t.path + ".old"
-	if err := os.RemoveAll(old); err != nil {
+	if err := t.work.exchange(); err != nil {
 		return err
 	}
-	if err := os.Rename(t.path, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := os.Rename(made, t.path); err != nil {
-		return err
-	}
-	return os.RemoveAll(old)
+	return t.work.Close()
 }
 
-func (t *dirTarget) abandon() { os.RemoveAll(t.path + newSuffix) }
+func (t *dirTarget) abandon() { t.work.Close() }

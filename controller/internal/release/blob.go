@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // Blob is the bytes of one archive where they lie: a file, or a stretch of a
@@ -48,25 +50,40 @@ type Carrier interface {
 type fileBlob struct{ *os.File }
 
 func openBlob(path string) (Blob, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	st, err := f.Stat()
-	if err == nil && !st.Mode().IsRegular() {
-		err = &RefusedError{File: path, Reason: "it is not a regular file", Hint: "put the archive itself there"}
+	f, err := OpenRegular(path)
+	if errors.Is(err, errNotRegular) {
+		err = &RefusedError{File: path, Reason: errNotRegular.Error(), Hint: "put the archive itself there"}
 	}
 	if err != nil {
-		f.Close()
 		return nil, err
 	}
 	return fileBlob{f}, nil
 }
 
+var errNotRegular = errors.New("it is not a regular file")
+
+// OpenRegular opens a file to read it. What is no regular file, or a link to
+// one, is an error: nobody waits for who might write to a FIFO.
+func OpenRegular(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: path, Err: errNotRegular}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
 func (b fileBlob) Stamp() (Stamp, error) { return StampOf(b.File) }
 
 func (b fileBlob) Beside(suffix string, limit int64) ([]byte, error) {
-	f, err := os.Open(b.Name() + suffix)
+	f, err := OpenRegular(b.Name() + suffix)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}

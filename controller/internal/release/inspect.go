@@ -72,7 +72,7 @@ func (in *inspection) moduleHash(n Name) (string, error) {
 // reading the file or writing tarCopy.
 func inspect(ctx context.Context, f Blob, size int64, name Name, tarCopy io.Writer, progress func(done, total int64)) (*inspection, error) {
 	if size > maxArchive {
-		return nil, fmt.Errorf("%s has %d bytes; no Go archive is so large", f.Name(), size)
+		return nil, &RefusedError{File: f.Name(), Reason: fmt.Sprintf("it has %d bytes; no Go archive is so large", size), Hint: wrongContentHint}
 	}
 	sums := newSums()
 	file := &watchedReader{ctx, io.TeeReader(io.NewSectionReader(f, 0, size), sums), func() {

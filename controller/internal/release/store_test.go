@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/gofleet/gofleet/agent/spec"
@@ -306,6 +307,26 @@ func TestDamagedArchives(t *testing.T) {
 }
 
 // A bomb is stopped by the limits long before it is unpacked.
+// Nobody waits for who might write to a FIFO.
+func TestFIFO(t *testing.T) {
+	for _, suffix := range []string{"", ".asc", EvidenceSuffix} {
+		dir := t.TempDir()
+		file := newFake("1.26.8", amd64).official(t, dir)
+		os.Remove(file + suffix)
+		must(t, syscall.Mkfifo(file+suffix, 0o600))
+		_, err := openIn(t, Options{Location: dir, Table: Table{}}, "1.26.8")
+		wantRefused(t, err, "it is not a regular file", "")
+	}
+}
+
+func TestTooLarge(t *testing.T) {
+	dir := t.TempDir()
+	file := newFake("1.26.8", amd64).official(t, dir)
+	must(t, os.Truncate(file, maxArchive+1))
+	_, err := openIn(t, Options{Location: dir, Table: Table{}}, "1.26.8")
+	wantRefused(t, err, "no Go archive is so large", "fetch it again")
+}
+
 func TestBomb(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, OfficialName("1.26.8", amd64).String())

@@ -1,0 +1,107 @@
+package bundle
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func names(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	var list []string
+	for _, e := range entries {
+		list = append(list, e.Name())
+	}
+	return list
+}
+
+// What lies beside a bundle under a name like its own is somebody's.
+func TestNeighboursStay(t *testing.T) {
+	dir, key := t.TempDir(), newKey(t)
+	neighbours := []string{"site.bundle.new", "site.new", "site.old"}
+	for _, name := range neighbours {
+		writeDir(t, filepath.Join(dir, name), key)
+	}
+	for range 2 {
+		writeDir(t, filepath.Join(dir, "site"), key)
+		writeFile(t, filepath.Join(dir, "site.bundle"), 0, key)
+	}
+	if got, want := names(t, dir), append([]string{"site", "site.bundle"}, neighbours...); !slices.Equal(got, want) {
+		t.Errorf("there are %v, want %v", got, want)
+	}
+	for _, name := range names(t, dir) {
+		b, err := Open(filepath.Join(dir, name), trusting(key))
+		must(t, err)
+		must(t, b.Check(t.Context(), CheckOptions{}))
+		must(t, b.Close())
+	}
+}
+
+func TestOneMakerAtATime(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "site.bundle")
+	first, err := NewFileWriter(path, "0.1.0", 0)
+	must(t, err)
+	defer first.Close()
+	if _, err := NewFileWriter(path, "0.1.0", 0); err == nil || !strings.Contains(err.Error(), "another gofleet is making "+path) {
+		t.Errorf("the second one: %v", err)
+	}
+	first.Close()
+	writeFile(t, path, 0, newKey(t))
+	if got := names(t, filepath.Dir(path)); !slices.Equal(got, []string{"site.bundle"}) {
+		t.Errorf("there are %v", got)
+	}
+}
+
+// A gofleet that was killed between the two renames of a directory left the
+// old bundle under no name of its own.
+func TestKilledWhileExchanging(t *testing.T) {
+	dir, key := t.TempDir(), newKey(t)
+	site := filepath.Join(dir, "site")
+	writeDir(t, site, key)
+	left := filepath.Join(dir, ".site.new")
+	must(t, os.MkdirAll(filepath.Join(left, newTree, "archives"), 0o755))
+	must(t, os.Rename(site, filepath.Join(left, oldTree)))
+	w, err := NewDirWriter(site, "0.1.0")
+	must(t, err)
+	w.Close() // the next one does not get far either
+	if got := names(t, dir); !slices.Equal(got, []string{"site"}) {
+		t.Fatalf("there are %v", got)
+	}
+	b, err := Open(site, trusting(key))
+	must(t, err)
+	must(t, b.Close())
+}
+
+func TestForeignWorkplace(t *testing.T) {
+	dir, precious := t.TempDir(), t.TempDir()
+	must(t, os.WriteFile(filepath.Join(precious, "file"), nil, 0o644))
+	must(t, os.Symlink(precious, filepath.Join(dir, ".site.bundle.new")))
+	if _, err := NewFileWriter(filepath.Join(dir, "site.bundle"), "0.1.0", 0); err == nil || !strings.Contains(err.Error(), "is in the way") {
+		t.Errorf("a link to elsewhere: %v", err)
+	}
+	if got := names(t, precious); len(got) != 1 {
+		t.Error("what the link leads to was cleared")
+	}
+}
+
+// Nobody waits for who might write to a FIFO.
+func TestFIFO(t *testing.T) {
+	dir, key := t.TempDir(), newKey(t)
+	whole := filepath.Join(dir, "whole")
+	must(t, syscall.Mkfifo(whole, 0o600))
+	parts := filepath.Join(dir, "parts")
+	writeFile(t, parts, 100_000, key)
+	for _, name := range []string{whole, parts + ".part001", parts + partsSuffix, parts + partsSuffix + ".minisig"} {
+		os.Remove(name)
+		must(t, syscall.Mkfifo(name, 0o600))
+		if b, err := Open(name, trusting(key)); err == nil {
+			b.Close()
+			t.Errorf("%s is taken", name)
+		}
+	}
+}
