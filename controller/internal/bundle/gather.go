@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/mod/modfile"
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/semver"
+	"golang.org/x/mod/sumdb/dirhash"
 
 	"github.com/gofleet/gofleet/controller/internal/release"
 )
@@ -27,7 +29,8 @@ type gathered struct {
 	zips    map[module.Version]bool // whose content is wanted
 	mods    map[module.Version]bool // of which at least the go.mod is
 	private string                  // patterns of what the checksum database is not asked about
-	sums    map[string]string       // "path version" to h1, as go found it
+	sums    map[string]string       // "path version" and "path version/go.mod" to h1, as in go.sum
+	logged  map[string]string       // the same, as the checksum database has recorded it
 }
 
 // gather lets the go command download what is needed to build and test the
@@ -105,8 +108,8 @@ func (g *gathered) add(ctx context.Context, file, cache string) error {
 	if err != nil && len(out) == 0 {
 		return err
 	}
-	if err := g.downloaded(out); err != nil {
-		return err
+	if wrong := g.downloaded(out); wrong != nil || err != nil {
+		return cmp.Or(wrong, err)
 	}
 	// The whole graph, as `go list -m all` and `go mod tidy` want to see it.
 	if _, err := run.output(ctx, "mod", "graph"); err != nil {
@@ -127,7 +130,7 @@ func (g *gathered) add(ctx context.Context, file, cache string) error {
 func (g *gathered) downloaded(out []byte) error {
 	d := json.NewDecoder(bytes.NewReader(out))
 	for {
-		var m struct{ Path, Version, Info, GoMod, Zip, Sum, Error string }
+		var m struct{ Path, Version, Info, GoMod, Zip, Sum, GoModSum, Error string }
 		err := d.Decode(&m)
 		if err == io.EOF {
 			return nil
@@ -140,7 +143,7 @@ func (g *gathered) downloaded(out []byte) error {
 		}
 		v := module.Version{Path: m.Path, Version: m.Version}
 		g.zips[v], g.mods[v] = true, true
-		g.sums[v.String()] = m.Sum
+		g.sums[m.Path+" "+m.Version], g.sums[m.Path+" "+m.Version+"/go.mod"] = m.Sum, m.GoModSum
 		for suffix, file := range map[string]string{".info": m.Info, ".mod": m.GoMod, ".zip": m.Zip} {
 			if err := g.file(v, suffix, file); err != nil {
 				return err
@@ -170,6 +173,7 @@ func (g *gathered) graph(sum []byte, download string) error {
 				return err
 			}
 			g.mods[v] = true
+			g.sums[f[0]+" "+f[1]] = f[2]
 		}
 	}
 	return nil
@@ -224,7 +228,48 @@ func (g *gathered) sources(ctx context.Context, o *CreateOptions, archives []str
 		sources = append(sources, BytesSource(path.Join(ModulesDir, name, "@v/list"), 0o644, []byte(text)))
 	}
 	logged, err := g.log(ctx, o, archives)
-	return append(sources, logged...), err
+	if err != nil {
+		return nil, err
+	}
+	return append(sources, logged...), g.verify(ctx, o)
+}
+
+// verify reads every module and compares it with the checksum database's
+// record, or, of a private one, with go.sum: go believes what lies in its cache,
+// and go.sum before it asks the database.
+func (g *gathered) verify(ctx context.Context, o *CreateOptions) (err error) {
+	work := beginWork(o.Fetch.Progress, fmt.Sprintf("hash %d modules", len(g.zips)))
+	defer func() { work.End(err) }()
+	for name, file := range g.files {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		m, ok := versionOf(ModulesDir + "/" + name)
+		key, hash := m.Path+" "+m.Version, dirhash.HashZip
+		switch path.Ext(name) {
+		case ".mod":
+			key, hash = key+"/go.mod", hashGoMod
+		case ".info":
+			continue
+		}
+		want, by := g.logged[key], "the checksum database"
+		if want == "" {
+			want, by = g.sums[key], "go.sum"
+		}
+		got, err := hash(file, dirhash.Hash1)
+		if err == nil && got != want {
+			err = fmt.Errorf("it has %s, %s says %q", got, by, want)
+		}
+		if err != nil || !ok {
+			return fmt.Errorf("module %s: %s is not to be believed: remove %s, or ask another GOPROXY: %w", m, file, o.ModCache, err)
+		}
+	}
+	return nil
+}
+
+// hashGoMod is the hash of a go.mod file as go.sum has it.
+func hashGoMod(file string, hash dirhash.Hash) (string, error) {
+	return hash([]string{"go.mod"}, func(string) (io.ReadCloser, error) { return os.Open(file) })
 }
 
 // log copies what the checksum database has of the public modules and of the
@@ -262,6 +307,7 @@ func (g *gathered) log(ctx context.Context, o *CreateOptions, archives []string)
 			return nil, fmt.Errorf("%s is not in the checksum database: if it is private, say so with go env -w GOPRIVATE=%s", v, v.Path)
 		}
 	}
+	g.logged = c.Lines
 	var sources []Source
 	for name, data := range c.Files {
 		sources = append(sources, BytesSource(path.Join(sumdbDir, c.Name, name), 0o644, data))

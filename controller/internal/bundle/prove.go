@@ -132,9 +132,11 @@ func (b *Bundle) verifyToolchains(log *release.Log) []error {
 // verifyHashes compares the hash of every module with the log's.
 func (b *Bundle) verifyHashes(ctx context.Context, o VerifyOptions, log *release.Log, v *Verification) []error {
 	var files []int
+	var total int64
 	for i, f := range b.manifest.Files {
 		if l := layerOf(f.Path); (l == ModuleZip || l == Module) && (path.Ext(f.Path) == ".zip" || path.Ext(f.Path) == ".mod") {
 			files = append(files, i)
+			total += f.Size
 		}
 	}
 	if len(files) == 0 {
@@ -159,7 +161,7 @@ func (b *Bundle) verifyHashes(ctx context.Context, o VerifyOptions, log *release
 					private.Add(1)
 				}
 			}
-			work.Set(done.Add(1), int64(len(files)))
+			work.Set(done.Add(b.manifest.Files[i].Size), total)
 			return nil
 		})
 	}
@@ -306,7 +308,13 @@ func (b *Bundle) verifyNeeds(file string, v *Verification) []error {
 			missing(layer, ModulesDir+"/"+name, "needs it, and it is not in the bundle")
 			continue
 		}
-		if got, err := b.hash(i); f[2] != "-" && (err != nil || got != f[2]) {
+		if f[2] == "-" {
+			continue
+		}
+		switch got, err := b.hash(i); {
+		case err != nil:
+			missing(layer, ModulesDir+"/"+name, fmt.Sprintf("wants %s: %v", f[2], err))
+		case got != f[2]:
 			missing(layer, ModulesDir+"/"+name, fmt.Sprintf("wants %s, it has %s", f[2], got))
 		}
 	}

@@ -120,12 +120,7 @@ func OwnKey(configDir string) (key minisign.SecretKey, made bool, err error) {
 	if err := os.MkdirAll(configDir, 0o700); err != nil {
 		return key, false, fmt.Errorf("make a key: %w", err)
 	}
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return key, false, fmt.Errorf("make a key: %w", err)
-	}
-	_, err = f.Write(key.File())
-	if err := errors.Join(err, f.Close()); err != nil {
+	if err := writeNew(file, key.File(), 0o600); err != nil {
 		return key, false, fmt.Errorf("make a key: %w", err)
 	}
 	return key, true, writePublic(configDir, key)
@@ -134,16 +129,23 @@ func OwnKey(configDir string) (key minisign.SecretKey, made bool, err error) {
 // writePublic puts the public key beside the user's secret one, if it is not
 // there.
 func writePublic(configDir string, key minisign.SecretKey) error {
-	f, err := os.OpenFile(filepath.Join(configDir, publicName), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err == nil {
-		_, err = f.Write(key.Public().File())
-		err = errors.Join(err, f.Close())
-	}
-	if err != nil {
+	err := writeNew(filepath.Join(configDir, publicName), key.Public().File(), 0o644)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("write the public key: %w", err)
+	}
+	return nil
+}
+
+// writeNew makes a file that is not there yet, whole or not at all.
+func writeNew(file string, data []byte, mode fs.FileMode) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		os.Remove(file)
+		return err
 	}
 	return nil
 }

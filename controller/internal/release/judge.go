@@ -180,8 +180,8 @@ func refuse(s *subject, f Finding) *RefusedError {
 		return e
 	}
 	e.Reason = fmt.Sprintf("%s, but the file has sha256 %s", f.Detail, s.in.SHA256)
-	e.Hint = fmt.Sprintf("the file is damaged or is not what its name says: fetch it again, with gofleet fetch %s --platform %s",
-		s.name.Version, s.name.Platform)
+	damaged := fmt.Sprintf("is damaged or is not what its name says: fetch it again, with gofleet fetch %s --platform %s", s.name.Version, s.name.Platform)
+	e.Hint = "the file " + damaged
 	switch f.Kind {
 	case Pin:
 		e.Hint = "correct the pin if it is of another version or file, else get the archive again; this file's pin would be " + pinLine(s.name, s.in.SHA256)
@@ -189,6 +189,7 @@ func refuse(s *subject, f Finding) *RefusedError {
 		e.Hint = "the bundle is damaged: gofleet bundle verify says where; carry it over again"
 	case PGP, SumDB:
 		e.Reason = fmt.Sprintf("evidence %s does not hold: %s", f.Kind, f.Detail)
+		e.Hint = "the archive, or what lies beside it to prove it, " + damaged
 	}
 	return e
 }

@@ -29,7 +29,8 @@ func ToolchainModule(n Name) (module.Version, bool) {
 type LogCopy struct {
 	Name    string // of the database, like sum.golang.org
 	Files   map[string][]byte
-	Unknown []module.Version // those that the database does not know
+	Lines   map[string]string // "path version" and "path version/go.mod" to hash
+	Unknown []module.Version  // those that the database does not know
 }
 
 // CopyLog asks the checksum database about modules, proves every answer, and
@@ -72,10 +73,14 @@ func CopyLog(ctx context.Context, o FetchOptions, modules []module.Version) (*Lo
 	for name, data := range c.kept {
 		files[name] = data
 	}
+	lines := map[string]string{}
 	for name, r := range c.records {
 		files[strings.TrimPrefix(name, "/")] = c.answer(r)
+		if err := recordLines(strings.TrimPrefix(name, "/"), r.text, lines); err != nil {
+			return nil, db.contradiction(err)
+		}
 	}
-	return &LogCopy{Name: db.name, Files: files, Unknown: unknown}, nil
+	return &LogCopy{Name: db.name, Files: files, Lines: lines, Unknown: unknown}, nil
 }
 
 // record is one answer of the database.
