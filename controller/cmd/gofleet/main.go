@@ -48,7 +48,11 @@ func run(args []string) int {
 	case errors.As(err, &code):
 		return int(code)
 	}
-	a.printError(unknownCommand(root, err))
+	told := unknownCommand(root, err)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		told = errors.New("interrupted")
+	}
+	a.printError(told)
 	var stopped stoppedError
 	if errors.As(err, &stopped) {
 		return fleet.ExitStopped

@@ -204,6 +204,17 @@ func TestProgressWithoutTerminal(t *testing.T) {
 	}
 }
 
+func TestProgressWithoutBytes(t *testing.T) {
+	clock := newFakeClock()
+	r, _, stderr := newReporter(t, Options{Now: clock.now})
+	p := r.Progress("download modules of go.mod")
+	clock.step(7 * time.Second)
+	p.End(nil)
+	if got, want := stderr.String(), "download modules of go.mod: 7.00 s\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestMeter(t *testing.T) {
 	clock := newFakeClock()
 	var m meter

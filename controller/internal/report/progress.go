@@ -68,7 +68,10 @@ func (p *Progress) End(err error) {
 	p.r.model.bars = slices.DeleteFunc(p.r.model.bars, func(q *Progress) bool { return q == p })
 	took := p.r.Now().Sub(p.begun).Seconds()
 	moved := p.done - max(p.resumed, 0)
-	line := join(", ", p.label+": "+size(p.done)+" in "+seconds(took), rate(float64(moved)/max(took, 0.001)))
+	line := p.label + ": " + seconds(took)
+	if p.done > 0 {
+		line = join(", ", p.label+": "+size(p.done)+" in "+seconds(took), rate(float64(moved)/max(took, 0.001)))
+	}
 	p.r.mu.Unlock()
 	if err == nil && took >= worthSaying {
 		p.r.say(line)
