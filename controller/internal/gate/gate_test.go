@@ -74,6 +74,18 @@ func TestTimeoutEndsTheCommandAndWhatItStarted(t *testing.T) {
 	t.Error("a child of the gate is alive")
 }
 
+// A gate that starts something and ends well has said yes, though that holds
+// its output open.
+func TestWhatAGateLeavesBehindIsNoFailure(t *testing.T) {
+	g := parse(t, `sleep 5 & exit 0`)
+	if err := g.Ask(context.Background(), Batch{}); err != nil {
+		t.Error(err)
+	}
+	if err := parse(t, `sleep 5 & exit 3`).Ask(context.Background(), Batch{}); err == nil {
+		t.Error("exit code 3 is a yes")
+	}
+}
+
 func TestRetries(t *testing.T) {
 	count := filepath.Join(t.TempDir(), "count")
 	g := parse(t, `echo >> `+count+`; test $(wc -l < `+count+`) -ge 3`)

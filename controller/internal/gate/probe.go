@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -27,9 +28,9 @@ func (g Gate) run(ctx context.Context, b Batch) error {
 	said := &tail{}
 	cmd.Stdout, cmd.Stderr = said, said
 	ownGroup(cmd)
-	cmd.WaitDelay = time.Second // a child that it left behind does not hold us
+	cmd.WaitDelay = time.Second // a child that it left behind does not hold us,
 	err := cmd.Run()
-	if err == nil {
+	if err == nil || errors.Is(err, exec.ErrWaitDelay) { // nor does it make a no of a yes
 		return nil
 	}
 	return withOutput(err, said.String())
