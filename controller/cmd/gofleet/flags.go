@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 )
@@ -11,7 +12,7 @@ type seconds struct{ d *time.Duration }
 
 // Set reads a number of seconds or a duration.
 func (s seconds) Set(text string) error {
-	if n, err := strconv.ParseFloat(text, 64); err == nil && n >= 0 {
+	if n, err := strconv.ParseFloat(text, 64); err == nil && n >= 0 && n < math.MaxInt64/float64(time.Second) {
 		*s.d = time.Duration(n * float64(time.Second))
 		return nil
 	}
