@@ -3,7 +3,6 @@ package fleet
 import (
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/gofleet/gofleet/agent/wire"
 )
@@ -69,19 +68,15 @@ func hostsOf(n, all int) string {
 	return fmt.Sprintf("%d of %d hosts", n, all)
 }
 
-// account counts what is spent while hosts end.
+// account counts what is spent while hosts end. Who has one guards it.
 type account struct {
 	budget Budget
 	scope  int
-
-	mu    sync.Mutex
-	spent Spent
+	spent  Spent
 }
 
 // enter counts a host's end, and says what is broken after it.
 func (a *account) enter(s wire.Status) string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	switch s {
 	case wire.Failed, wire.Unmet:
 		a.spent.Failed++
@@ -89,11 +84,4 @@ func (a *account) enter(s wire.Status) string {
 		a.spent.Unreachable++
 	}
 	return a.budget.broken(a.spent, a.scope)
-}
-
-// now is what is spent so far.
-func (a *account) now() Spent {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.spent
 }

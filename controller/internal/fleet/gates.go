@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -22,25 +23,25 @@ func (r *run) lookAhead(ctx context.Context) bool {
 	}
 	r.Observer.Stage(Stage{Name: journal.StageAudit, Hosts: len(r.all)})
 	predicted := account{budget: r.Rollout.Budget, scope: r.Rollout.Scope}
-	var mu sync.Mutex
+	var mu sync.Mutex // guards predicted and bad
 	bad := map[int]Result{}
 	j := r.job(journal.StageAudit)
 	j.check, j.changes, j.stay = true, false, r.keeps(len(r.all))
 	r.pass(ctx, r.halt, indices(len(r.all)), j, func(_ context.Context, i int, res Result) {
 		r.Observer.Phase(res.Host, "")
 		r.record(journal.StageAudit, &res)
+		mu.Lock()
+		defer mu.Unlock()
 		predicted.enter(res.Status)
 		if res.Status == wire.Failed || res.Status == wire.Unmet || res.Status == wire.Unreachable {
-			mu.Lock()
 			bad[i] = res
-			mu.Unlock()
 		}
 	})
 	r.audited = r.Now()
 	if r.interrupted(ctx) {
 		return false
 	}
-	broken := r.Rollout.Budget.broken(predicted.now(), r.Rollout.Scope)
+	broken := r.Rollout.Budget.broken(predicted.spent, r.Rollout.Scope)
 	switch {
 	case broken == "":
 		return true
@@ -50,7 +51,8 @@ func (r *run) lookAhead(ctx context.Context) bool {
 		return true
 	}
 	r.stop("no host was changed: in the audit beforehand, " + broken)
-	for i, res := range bad {
+	for _, i := range slices.Sorted(maps.Keys(bad)) {
+		res := bad[i]
 		r.results[i], r.ended[i] = res, true
 		r.spend(res.Status)
 		r.Observer.Done(res)

@@ -55,7 +55,7 @@ type run struct {
 	sites    map[*Seed]*site
 	seeds    []SeedResult
 	account  account
-	spending sync.Mutex
+	spending sync.Mutex // guards account
 
 	acknowledged atomic.Int64 // bytes of all uploads that hosts have
 	done         []BatchResult
@@ -179,17 +179,18 @@ func (r *run) main(ctx context.Context, i int, res Result) {
 func (r *run) spend(s wire.Status) (broken string) {
 	r.spending.Lock() // what is told last is how it stands
 	defer r.spending.Unlock()
-	before := r.account.now()
+	before := r.account.spent
 	broken = r.account.enter(s)
-	if r.account.now() != before {
+	if r.account.spent != before {
 		r.tellBudget()
 	}
 	return broken
 }
 
+// tellBudget tells what is left. r.spending is held, or no host is at work.
 func (r *run) tellBudget() {
 	if r.Rollout.Budget.Given() {
-		r.Observer.Budget(r.Rollout.Budget.left(r.account.now(), r.account.scope))
+		r.Observer.Budget(r.Rollout.Budget.left(r.account.spent, r.account.scope))
 	}
 }
 
@@ -288,7 +289,7 @@ func (r *run) notBegun(h *Host) Result {
 func (r *run) outcome(ctx context.Context) *Outcome {
 	out := &Outcome{
 		Run: r.Run, Command: r.Command, Check: r.Check, Results: r.results, Batches: r.done, Seeds: r.seeds, Settled: r.settled, Planned: len(r.Rollout.Batches),
-		Stopped: r.stopped, Spent: r.account.now(), Before: r.Rollout.Before, Kept: r.Journal != nil,
+		Stopped: r.stopped, Spent: r.account.spent, Before: r.Rollout.Before, Kept: r.Journal != nil,
 		Interrupted: r.interrupted(ctx),
 	}
 	if broken := r.account.budget.broken(out.Spent, r.account.scope); r.Check && broken != "" {

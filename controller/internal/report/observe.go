@@ -107,14 +107,7 @@ func (r *Reporter) Done(res fleet.Result) {
 	finished, all := r.model.finished, len(r.model.order)
 	res = r.model.withWarnings(res)
 	r.mu.Unlock()
-	if !r.Look.Live {
-		line := fmt.Sprintf("%s: %s", oneLine(res.Host), label(res.Status, r.would()))
-		if why := reason(&res); why != "" {
-			line += ": " + why
-		}
-		r.say(fmt.Sprintf("%s (%s) [%d/%d]", line, seconds(res.Seconds["total"]), finished, all))
-	}
-	r.printer.done(res)
+	r.ended(res, fmt.Sprintf(" (%s) [%d/%d]", seconds(res.Seconds["total"]), finished, all))
 }
 
 // Revise notes that a host which was done has ended otherwise.
@@ -123,12 +116,17 @@ func (r *Reporter) Revise(res fleet.Result) {
 	r.model.revise(res)
 	res = r.model.withWarnings(res)
 	r.mu.Unlock()
+	r.ended(res, "")
+}
+
+// ended tells how a host has ended.
+func (r *Reporter) ended(res fleet.Result, behind string) {
 	if !r.Look.Live {
 		line := fmt.Sprintf("%s: %s", oneLine(res.Host), label(res.Status, r.would()))
 		if why := reason(&res); why != "" {
 			line += ": " + why
 		}
-		r.say(line)
+		r.say(line + behind)
 	}
 	r.printer.done(res)
 }
