@@ -125,9 +125,9 @@ pipelining = True
 
 // TestAnsibleConfig compares what is read with what ansible-config reads.
 func TestAnsibleConfig(t *testing.T) {
-	tool := os.Getenv("ANSIBLE_INVENTORY")
+	tool := os.Getenv("GOFLEET_ANSIBLE_INVENTORY")
 	if tool == "" {
-		t.Skip("ANSIBLE_INVENTORY names no ansible-inventory, beside which ansible-config is")
+		t.Skip("GOFLEET_ANSIBLE_INVENTORY names no ansible-inventory, beside which ansible-config is")
 	}
 	tool = filepath.Join(filepath.Dir(tool), "ansible-config")
 	tests := []struct {

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// ansible runs the real tools. ANSIBLE_INVENTORY names an ansible-inventory
+// ansible runs the real tools. GOFLEET_ANSIBLE_INVENTORY names an ansible-inventory
 // in a virtual environment; ansible and python stand beside it.
 type ansible struct {
 	dialect Dialect
@@ -23,9 +23,9 @@ type ansible struct {
 
 // startAnsible starts the real tool, or skips the test where none is named.
 func startAnsible(t testing.TB) *ansible {
-	tool := os.Getenv("ANSIBLE_INVENTORY")
+	tool := os.Getenv("GOFLEET_ANSIBLE_INVENTORY")
 	if tool == "" {
-		t.Skip("ANSIBLE_INVENTORY names no ansible-inventory to compare with")
+		t.Skip("GOFLEET_ANSIBLE_INVENTORY names no ansible-inventory to compare with")
 	}
 	a := &ansible{bin: filepath.Dir(tool)}
 	cmd := exec.Command(filepath.Join(a.bin, "python"), filepath.Join("testdata", "run_ansible.py"))

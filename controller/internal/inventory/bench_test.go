@@ -154,9 +154,9 @@ func BenchmarkLargeSiteTemplates(b *testing.B) {
 // BenchmarkAnsibleInventory prints how many times longer the real tool is at
 // work on the same site, in processor time, which a busy machine changes least.
 func BenchmarkAnsibleInventory(b *testing.B) {
-	tool := os.Getenv("ANSIBLE_INVENTORY")
+	tool := os.Getenv("GOFLEET_ANSIBLE_INVENTORY")
 	if tool == "" {
-		b.Skip("ANSIBLE_INVENTORY names no ansible-inventory to compare with")
+		b.Skip("GOFLEET_ANSIBLE_INVENTORY names no ansible-inventory to compare with")
 	}
 	dir := iniSite(b)
 	for _, source := range []string{"hosts.yaml", "hosts.ini"} {

@@ -26,7 +26,7 @@ func TestExample(t *testing.T) {
 	if len(hosts) != 10 || len(inv.Warnings()) > 0 {
 		t.Errorf("%d hosts, warnings %q", len(hosts), inv.Warnings())
 	}
-	if os.Getenv("ANSIBLE_INVENTORY") == "" {
+	if os.Getenv("GOFLEET_ANSIBLE_INVENTORY") == "" {
 		return
 	}
 	a := startAnsible(t)

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the golden files with the ansible-inventory that ANSIBLE_INVENTORY names")
+var update = flag.Bool("update", false, "write the golden files with the ansible-inventory that GOFLEET_ANSIBLE_INVENTORY names")
 
 // A case of the corpus is a text file: lines beginning with $ are commands,
 // and "-- name --" begins a file to run them beside. The commands are

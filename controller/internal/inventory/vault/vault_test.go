@@ -134,12 +134,12 @@ func TestOpenErrors(t *testing.T) {
 	}
 }
 
-// TestAnsibleVault compares with the real ansible-vault, which ANSIBLE_INVENTORY
+// TestAnsibleVault compares with the real ansible-vault, which GOFLEET_ANSIBLE_INVENTORY
 // names by standing beside it, in both directions.
 func TestAnsibleVault(t *testing.T) {
-	tool := os.Getenv("ANSIBLE_INVENTORY")
+	tool := os.Getenv("GOFLEET_ANSIBLE_INVENTORY")
 	if tool == "" {
-		t.Skip("ANSIBLE_INVENTORY names no ansible-inventory to compare with")
+		t.Skip("GOFLEET_ANSIBLE_INVENTORY names no ansible-inventory to compare with")
 	}
 	vault := filepath.Join(filepath.Dir(tool), "ansible-vault")
 	dir := t.TempDir()
