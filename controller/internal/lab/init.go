@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -123,7 +124,9 @@ func boot(orders *bufio.Reader, say *os.File) error {
 // enterRoot mounts the host's filesystems and makes them this namespace's only
 // ones.
 func enterRoot(o bootOrder) error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); errors.Is(err, unix.EINVAL) {
+		return errors.New("make mounts private: / is no mount point, as in a chroot; mount that directory onto itself (mount --bind DIR DIR) before entering it")
+	} else if err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
 	if o.Systemd {
