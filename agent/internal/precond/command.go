@@ -95,7 +95,7 @@ func (h host) run(ctx context.Context, name string, args ...string) (string, err
 	cmd.Env = []string{"PATH=" + strings.Join(searched, ":"), "LC_ALL=C", "HOME=/nonexistent"}
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 	cmd.WaitDelay = time.Second
 	err := cmd.Run()

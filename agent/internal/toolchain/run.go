@@ -167,8 +167,10 @@ func (r *runner) try(ctx context.Context, c spec.Command, as *account.Credential
 	return err
 }
 
-// run runs a command to its end and gives its standard output. Its whole
-// process group ends with it, with ctx, and with this process.
+// run runs a command to its end and gives its standard output. What it has
+// started ends with it, with ctx, and with this process, as long as it stays in
+// the command's session. That is not ours: on the terminal that sudo may want,
+// the user could else type to this process.
 func (r *runner) run(ctx context.Context, c command) (string, error) {
 	name := strings.Join(c.argv, " ")
 	program := c.argv[0]
@@ -187,11 +189,14 @@ func (r *runner) run(ctx context.Context, c command) (string, error) {
 		cmd.Stdin = strings.NewReader(c.stdin)
 	}
 	cmd.Stdout, cmd.Stderr = twoTails{&stdout, &both}, &both
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: credential(c.as)}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL, Credential: credential(c.as)}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 	cmd.WaitDelay = 2 * time.Second
 
 	err := runLocked(cmd)
+	if cmd.Process != nil {
+		cmd.Cancel()
+	}
 	code := cmd.ProcessState.ExitCode()
 	switch {
 	case ctx.Err() != nil:

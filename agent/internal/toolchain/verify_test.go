@@ -175,6 +175,7 @@ func TestVerifyCommands(t *testing.T) {
 		"timeout":     {c: spec.Command{Command: sh("sleep 600 & wait"), Timeout: 50 * time.Millisecond}, says: "took longer than 50ms"},
 		"long output": {c: spec.Command{Command: sh("yes | head -c 1000000; echo the end; exit 1")}, says: "the end"},
 		"as a user":   {c: spec.Command{Command: sh(`test "$(id -u):$(id -G):$HOME" = 65534:65534:/nonexistent`), User: "nobody", Chdir: "/"}, root: true},
+		"own session": {c: spec.Command{Command: sh(`read -r pid name state parent group session rest </proc/$$/stat && test "$session" = $$`)}},
 		"no user":     {c: spec.Command{Command: sh("true"), User: "who"}, says: "is not on this host"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -196,6 +197,32 @@ func TestVerifyCommands(t *testing.T) {
 				t.Errorf("error has %d bytes", len(err.Error()))
 			}
 		})
+	}
+}
+
+// What a command leaves running in its session ends when the command has.
+func TestVerifyCommandLeavesNothingRunning(t *testing.T) {
+	v, goroot := verification(t, spec.VerifyQuick)
+	fifo := filepath.Join(t.TempDir(), "held")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := os.ReadFile(fifo) // ends with the last that holds it
+		ended <- err
+	}()
+	v.Want.Commands = []spec.Command{{Command: []string{"sh", "-c", "exec 3>" + fifo + "; sleep 600 >/dev/null 2>&1 &"}, Timeout: time.Minute}}
+	if err := v.Verify(t.Context(), goroot); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("a program that the command started still runs")
 	}
 }
 
