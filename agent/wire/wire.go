@@ -4,6 +4,9 @@
 package wire
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/gofleet/gofleet/agent/spec"
@@ -303,4 +306,21 @@ type CgoPart struct {
 	Name    string `json:"name"`              // gcc, cc1, as, ld, headers, crt1.o, libc, target, g++, cc1plus, libstdc++, pkg-config, program
 	Found   string `json:"found,omitempty"`   // where, or its version; "" is missing
 	Problem string `json:"problem,omitempty"` // why it is of no use though it is there
+}
+
+// Valid says what in a report no agent says. What a host says of itself counts
+// in a run's exit code, and the statuses are printed and kept as they are.
+func (r *Report) Valid() error {
+	if !slices.Contains([]Status{OK, Changed, Drifted, Failed, Unmet}, r.Status) {
+		return fmt.Errorf("status %q", r.Status)
+	}
+	for _, c := range r.Checks {
+		if c.Status != Pass && c.Status != Warn && c.Status != Fail {
+			return fmt.Errorf("check with status %q", c.Status)
+		}
+	}
+	if e := r.Error; e != nil && (e.Kind == "" || strings.Trim(string(e.Kind), "abcdefghijklmnopqrstuvwxyz_") != "") {
+		return fmt.Errorf("error of kind %q", e.Kind)
+	}
+	return nil
 }

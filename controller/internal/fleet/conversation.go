@@ -21,6 +21,10 @@ const pingEvery = 10 * time.Second
 // reportWithin is how long an agent may take to report after a failed upload.
 const reportWithin = 30 * time.Second
 
+// stopWithin is how long an agent may take to report after it was told to stop:
+// it may have a tree to remove. A host cannot hold a run that was interrupted.
+const stopWithin = 5 * time.Minute
+
 // ZstdFrom is the number of hosts from which making a zstd form pays on a run
 // that finds none in the cache.
 const ZstdFrom = 8
@@ -156,6 +160,9 @@ func (c *conversation) task() *wire.Task {
 	return t
 }
 
+// errMute is what ends a conversation whose agent does not come to its end.
+var errMute = errors.New("it did not report when it was told to stop")
+
 // lost explains an agent that stopped talking. It wants the connection as it
 // is: once we have closed that, nobody knows who ended it.
 func (c *conversation) lost(err error) error {
@@ -238,7 +245,7 @@ func (c *conversation) converse(ctx context.Context) (*wire.Report, error) {
 		case p := <-c.proved:
 			tell(wire.Command{Proof: &p})
 		case <-lastWord:
-			return nil, c.lost(cmp.Or(failed, deaf))
+			return nil, c.lost(cmp.Or(failed, deaf, errMute))
 		case err := <-broken:
 			if errors.Is(err, io.EOF) {
 				err = errors.New("it ended without a report")
@@ -248,6 +255,7 @@ func (c *conversation) converse(ctx context.Context) (*wire.Report, error) {
 			tell(wire.Command{Ping: true})
 		case <-stop:
 			stop = nil
+			lastWord = time.After(stopWithin)
 			tell(wire.Command{Stop: true})
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
@@ -261,6 +269,9 @@ func (c *conversation) converse(ctx context.Context) (*wire.Report, error) {
 func (c *conversation) final(r *wire.Report, failed error) (*wire.Report, error) {
 	if failed != nil && r.Error != nil && r.Error.Kind == wire.KindStopped {
 		return nil, c.lost(failed)
+	}
+	if err := r.Valid(); err != nil {
+		return nil, wire.NewError(wire.KindProtocol, fmt.Errorf("the agent's report is not what it should be: %w", err), "")
 	}
 	return r, nil
 }

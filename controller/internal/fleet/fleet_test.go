@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gofleet/gofleet/agent/spec"
@@ -134,6 +136,54 @@ func TestRunKeepsOrderAndOneHostsTroubleApart(t *testing.T) {
 	}
 	if got := o.Observer.(*silent).done.Load(); got != 5 {
 		t.Errorf("the observer was told of %d hosts", got)
+	}
+}
+
+// A host that talks on and never reports cannot hold a run that was stopped.
+func TestStopEndsWithoutTheHostsWord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stop, ended := make(chan struct{}), make(chan struct{})
+		o := options()
+		o.Stop = stop
+		out := Run(context.Background(), []*Host{fakeHost("a", func(a *fakeAgent) {
+			defer close(ended)
+			go func() {
+				var c wire.Command
+				for a.in.Read(&c) == nil {
+				}
+			}()
+			close(stop)
+			for a.out.Write(wire.Event{Phase: "check"}) == nil {
+				time.Sleep(time.Second)
+			}
+		})}, o)
+		<-ended
+		if e := out.Results[0].Error; e == nil || e.Kind != wire.KindAgent || !strings.Contains(e.Message, "told to stop") {
+			t.Errorf("the host ended with %+v", out.Results[0].Report)
+		}
+	})
+}
+
+// What a host says of itself counts in the exit code and is printed.
+func TestReportThatNoAgentMakes(t *testing.T) {
+	evil := "\x1b[2Jok"
+	for name, r := range map[string]wire.Report{
+		"no status":          {},
+		"unknown status":     {Status: wire.Status(evil)},
+		"status of ours":     {Status: wire.Unreachable},
+		"skipped":            {Status: wire.Skipped},
+		"status of a check":  {Status: wire.OK, Checks: []wire.Check{{Name: "cpus", Status: wire.CheckStatus(evil)}}},
+		"kind of an error":   {Status: wire.Failed, Error: &wire.Error{Kind: wire.Kind(evil)}},
+		"error without kind": {Status: wire.Failed, Error: &wire.Error{Message: "x"}},
+	} {
+		out := Run(context.Background(), []*Host{fakeHost("a", func(a *fakeAgent) { a.report(r) })}, options())
+		got := out.Results[0]
+		if got.Status != wire.Failed || got.Error == nil || got.Error.Kind != wire.KindProtocol || strings.Contains(got.Error.Message, "\x1b") {
+			t.Errorf("%s: %s, %+v", name, got.Status, got.Error)
+		}
+		if out.ExitCode() != ExitFailed {
+			t.Errorf("%s: exit code %d", name, out.ExitCode())
+		}
 	}
 }
 

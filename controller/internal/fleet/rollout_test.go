@@ -253,7 +253,9 @@ func TestPlainRunAsksEachHostOnce(t *testing.T) {
 func TestWhatIsLeftOfABudget(t *testing.T) {
 	w := newWorld(t, 6)
 	w.on("h2", "main", wire.Failed)
-	w.on("h3", "main", wire.Unreachable)
+	w.hosts[2].Connect = func(context.Context) (Conn, error) {
+		return nil, wire.NewError(wire.KindUnreachable, errors.New("connection refused"), "")
+	}
 	w.on("h5", "main", wire.Failed)
 	seen := &budgets{}
 	w.roll(t, Rollout{Budget: Budget{Fail: &Share{Percent: 34, IsPart: true}, Unreachable: &Share{}}}, func(o *Options) {

@@ -295,6 +295,16 @@ func TestSilentHost(t *testing.T) {
 	if w := wantKind(t, err, wire.KindTimeout, "silent", "thinking"); !w.Retryable {
 		t.Error("not retryable")
 	}
+	// One that only ever complains is no better.
+	if err := os.WriteFile(filepath.Join(s.home, "guest", ".bashrc"), []byte("exec yes busy >&2\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if c, err = d.Dial(testContext(t), s.target("guest")); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, err = c.StartAgent(testContext(t), launchOf(t))
+	wantKind(t, err, wire.KindTimeout, "silent", "busy")
 	ctx, cancel := context.WithCancel(testContext(t))
 	cancel()
 	_, err = c.StartAgent(ctx, launchOf(t))

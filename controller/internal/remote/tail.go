@@ -38,7 +38,7 @@ const tailSize = 8 << 10
 type tail struct {
 	word  []byte                 // empty: nothing is looked for
 	found func(int)              // called with the count each time the word is seen
-	alive func()                 // called for each read
+	alive func()                 // called for each read, of the first maxLife bytes
 	skip  func(line string) bool // lines that are not shown; nil: none
 	done  chan struct{}
 
@@ -57,14 +57,21 @@ func newTail(word string, found func(int), alive func()) *tail {
 	return &tail{word: []byte(word), found: found, alive: alive, done: make(chan struct{})}
 }
 
+// maxLife is how much of a stream counts as a sign of life: who has said so
+// much has not begun what it was asked for, and never will.
+const maxLife = 16 << 20
+
 // read takes everything from r. done is closed at its end.
 func (t *tail) read(r io.Reader) {
 	defer close(t.done)
 	buf := make([]byte, 1<<10)
+	total := 0
 	for {
 		n, err := r.Read(buf)
 		if n > 0 {
-			t.alive()
+			if total += n; total <= maxLife {
+				t.alive()
+			}
 			t.feed(buf[:n])
 		}
 		if err != nil {
