@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -25,6 +24,9 @@ ansible-inventory prints for the same files.`,
   gofleet inventory -i inventory.yaml --hosts 'web:&prod:!web03'`,
 		Args: takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := oneOf(cmd, "list", "graph", "host", "hosts"); err != nil {
+				return err
+			}
 			inv, err := a.loadInventory(cmd)
 			if err != nil {
 				return err
@@ -46,7 +48,7 @@ ansible-inventory prints for the same files.`,
 					group = args[0]
 				}
 				out, err = inv.GraphText(group, vars)
-			case host != "":
+			case cmd.Flags().Changed("host"):
 				var b []byte
 				show := inv.HostJSON
 				if asYAML {
@@ -54,10 +56,8 @@ ansible-inventory prints for the same files.`,
 				}
 				b, err = show(host, inventory.Current)
 				out = string(b)
-			case hosts != "":
-				out, err = inv.HostsText(hosts, a.inventory.limit)
 			default:
-				return hint(errors.New("inventory needs to know what to show"), "give one of --list, --graph, --host HOST, --hosts PATTERN")
+				out, err = inv.HostsText(hosts, a.inventory.limit)
 			}
 			a.sayWarnings(inv)
 			if err != nil {
@@ -76,7 +76,6 @@ ansible-inventory prints for the same files.`,
 	f.BoolVar(&vars, "vars", false, "with --graph: variables too")
 	f.StringVar(&host, "host", "", "the variables of one `host` as JSON")
 	f.StringVar(&hosts, "hosts", "", "the hosts that a `pattern` matches")
-	cmd.MarkFlagsMutuallyExclusive("list", "graph", "host", "hosts")
 	cmd.ValidArgsFunction = noFiles
 	complete(cmd, "host", a.completeNames(false))
 	complete(cmd, "hosts", a.completeNames(true))

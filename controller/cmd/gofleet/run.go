@@ -154,6 +154,9 @@ func (a *app) plan(inv *inventory.Inventory, p *planned) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := o.checkVersion(); err != nil {
+		return err
+	}
 	if err := a.choose(inv, p); err != nil {
 		return err
 	}
@@ -171,6 +174,20 @@ func (a *app) plan(inv *inventory.Inventory, p *planned) (err error) {
 	}
 	p.options.Rollout = rollout
 	return p.checkBudget()
+}
+
+// checkVersion takes the go off a version that is given with it. What is not a
+// release's name is on no host to be removed, which hosts would call done; a
+// rollback may go to a toolchain that somebody built.
+func (o *order) checkVersion() error {
+	version, way, err := spec.ParseGoVersion(o.version)
+	switch {
+	case err == nil:
+		o.version = version
+	case o.action == wire.Remove:
+		return hint(fmt.Errorf("--version: %w", err), way)
+	}
+	return nil
 }
 
 // choose finds the hosts of a run, and reads what each should be.

@@ -117,7 +117,11 @@ is going on stays. Every run does the same with the defaults shown here.`,
 				return err
 			}
 			gone, err := store.Prune(keep, d, time.Now())
-			fmt.Fprintf(a.stdout, "removed %d runs\n", len(gone))
+			runs := "runs"
+			if len(gone) == 1 {
+				runs = "run"
+			}
+			fmt.Fprintf(a.stdout, "removed %d %s\n", len(gone), runs)
 			return err
 		},
 	}

@@ -29,6 +29,24 @@ func takes(least, most int) cobra.PositionalArgs {
 	}
 }
 
+// oneOf wants one of some flags, and no two.
+func oneOf(cmd *cobra.Command, flags ...string) error {
+	var given []string
+	for _, f := range flags {
+		if cmd.Flags().Changed(f) {
+			given = append(given, "--"+f)
+		}
+	}
+	all := "give one of --" + strings.Join(flags, ", --")
+	switch len(given) {
+	case 0:
+		return hint(fmt.Errorf("%s needs to know what to do", cmd.CommandPath()), all)
+	case 1:
+		return nil
+	}
+	return hint(fmt.Errorf("%s cannot be given together", strings.Join(given, " and ")), all)
+}
+
 // badFlag says in gofleet's words what pflag finds wrong with a flag.
 func badFlag(cmd *cobra.Command, err error) error {
 	var (

@@ -81,6 +81,9 @@ func TestUsage(t *testing.T) {
 		{"audit -i typo.yaml", []string{"typo.yaml:2: host in the group web is passed over", "typo.yaml: the inventory has no hosts", "hint: write each below"}},
 		{"audit -i both.yaml", []string{"both.yaml:3: gofleet_keep: must be a whole number", "both.yaml:3: ansible_port: ssh is not a number"}},
 		{"audit -i ", []string{"-i is empty"}},
+		{"inventory -i hosts.yaml", []string{"gofleet inventory needs to know what to do", "give one of --list, --graph"}},
+		{"inventory -i hosts.yaml --graph --list", []string{"--list and --graph cannot be given together"}},
+		{"remove -i hosts.yaml --version v1", []string{`--version: "v1" is not the name of a Go release`}},
 		{"runs prune --older-than x", []string{`--older-than: "x" is no age`}},
 	}
 	for _, tt := range tests {

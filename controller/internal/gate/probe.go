@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"strings"
@@ -44,6 +45,10 @@ func (g Gate) get(ctx context.Context) error {
 	}
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}
 	answer, err := (&http.Client{Transport: transport}).Do(req)
+	var repeats *url.Error // of the address, which the gate's name is
+	if errors.As(err, &repeats) {
+		err = repeats.Err
+	}
 	if err != nil {
 		return err
 	}

@@ -122,6 +122,7 @@ func TestSourceErrors(t *testing.T) {
 		want, hint string
 	}{
 		{Options{Sources: []string{"nowhere"}}, "nowhere: no such file or directory", "-i nowhere,"},
+		{Options{Sources: []string{"no/where"}}, "no/where: no such file or directory", "file or directory"},
 		{Options{Sources: []string{"dir"}}, "dir: no inventory file in this directory", ".txt"},
 		{Options{Sources: []string{"mixed"}}, "mixed/b:1: the section [web:what] has an unknown type\nmixed/c.yaml:2: bad YAML", ""},
 		{Options{Sources: []string{}}, "no inventory", "-i"},

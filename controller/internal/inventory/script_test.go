@@ -105,6 +105,10 @@ func TestSettings(t *testing.T) {
 		IgnoreExtensions: []string{".skip"}, IgnorePatterns: []string{"^old_"}}}, "c a")
 	hosts(Options{Sources: []string{"n[1:3],m"}, Settings: Settings{Plugins: []string{"advanced_host_list"}}}, "n1 n2 n3 m")
 	hosts(Options{Sources: []string{"n[1:3],m"}}, "n[1:3] m")
+	list := mustLoad(t, nil, Options{Sources: []string{"n[1:3],m"}})
+	if w := strings.Join(list.Warnings(), "|"); !strings.Contains(w, "n[1:3] is taken for the name of one host") {
+		t.Errorf("warnings are %q", w)
+	}
 
 	inv := mustLoad(t, files, Options{Sources: []string{"named.yaml", "ini"}, Settings: Settings{SafeGroupNames: true}})
 	graph, err := inv.GraphText("", false)

@@ -61,6 +61,9 @@ func (r *reader) readSource(name string) error {
 	case strings.Contains(name, ","):
 		return r.readList(name)
 	}
+	if strings.Contains(name, "/") {
+		return readError(name, err).hint("name an inventory file or directory")
+	}
 	return readError(name, err).hint("name an inventory file or directory; a list of hosts needs a comma, as in -i %s,", name)
 }
 
@@ -312,6 +315,9 @@ func (r *reader) readList(list string) error {
 func (r *reader) readHostList(list string) error {
 	return r.listed(list, func(word string) ([]string, string, error) {
 		host, port, ok := splitAddress(word, false)
+		if _, _, isRange := splitAddress(word, true); !ok && isRange {
+			r.warn(Position{File: "-i " + list}, "%s is taken for the name of one host: ranges stand in files", word)
+		}
 		if !ok {
 			host, port = word, ""
 		}

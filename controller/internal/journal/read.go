@@ -192,7 +192,11 @@ type NotFoundError struct {
 
 func (e *NotFoundError) Error() string {
 	if len(e.Others) > 1 {
-		return fmt.Sprintf("%q could be %d runs: %s and others", e.Name, len(e.Others), strings.Join(e.Others[:2], ", "))
+		more := ""
+		if len(e.Others) > 2 {
+			more = " and others"
+		}
+		return fmt.Sprintf("%q could be %d runs: %s%s", e.Name, len(e.Others), strings.Join(e.Others[:2], ", "), more)
 	}
 	return fmt.Sprintf("there is no run %q in %s", e.Name, e.Dir)
 }

@@ -294,14 +294,18 @@ func keyType(k ssh.PublicKey) string {
 }
 
 func (h *hostKeyCheck) changedError(key ssh.PublicKey, want []*knownLine) error {
-	var lines []string
+	known := want[0]
 	for _, w := range want {
-		lines = append(lines, fmt.Sprintf("%s has %s %s", w.where(), keyType(w.key), ssh.FingerprintSHA256(w.key)))
+		if w.key.Type() == key.Type() {
+			known = w // the others would say the same less clearly
+			break
+		}
 	}
 	return &wire.Error{Kind: wire.KindHostKeyChanged,
-		Message: fmt.Sprintf("the host key of %s has changed: it shows %s %s, but %s", h.s.addr(), keyType(key), ssh.FingerprintSHA256(key), strings.Join(lines, ", ")),
+		Message: fmt.Sprintf("the host key of %s has changed: it shows %s %s, but %s has %s %s", h.s.addr(), keyType(key), ssh.FingerprintSHA256(key),
+			known.where(), keyType(known.key), ssh.FingerprintSHA256(known.key)),
 		Hint: fmt.Sprintf("somebody may be listening in. If the host was set up anew, compare the fingerprint with the host's own and forget the old key: ssh-keygen -f %s -R '%s'",
-			want[0].file, knownName(h.addr))}
+			known.file, knownName(h.addr))}
 }
 
 func (h *hostKeyCheck) revokedError(key ssh.PublicKey, r *knownLine) error {

@@ -55,6 +55,7 @@ func TestKnownHosts(t *testing.T) {
 		"authority only":                     {files: []string{caLine}, kind: wire.KindHostKeyUnknown},
 		"another key without port":           {files: []string{otherKey("127.0.0.1", "ed25519")}, kind: wire.KindHostKeyUnknown},
 		"changed":                            {files: []string{otherKey(here, "ed25519")}, kind: wire.KindHostKeyChanged, words: []string{"known_hosts0:1", "ssh-keygen -f", "-R '[127.0.0.1]:"}},
+		"changed, the line of its type":      {files: []string{otherKey(here, "rsa") + otherKey(here, "ed25519")}, kind: wire.KindHostKeyChanged, words: []string{"shows rsa SHA256:", "known_hosts0:1 has rsa"}},
 		"changed, other type":                {files: []string{otherKey(here, "rsa")}, kind: wire.KindHostKeyChanged},
 		"changed, hashed":                    {files: []string{otherKey(xknownhosts.HashHostname(here), "ed25519")}, kind: wire.KindHostKeyChanged},
 		"changed, beside an unreadable line": {files: []string{"a line like this\n" + otherKey(here, "ed25519")}, kind: wire.KindHostKeyChanged, words: []string{"known_hosts0:2"}},

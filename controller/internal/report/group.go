@@ -93,11 +93,12 @@ func checksOf(res *fleet.Result, status wire.CheckStatus) []wire.Check {
 }
 
 // What an error says of one host only: addresses, the name that it was
-// reached by, fingerprints.
+// reached by, fingerprints, the line in known_hosts that has one.
 var (
 	address     = regexp.MustCompile(`\b\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?\b|\[[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(?:%[\w.-]+)?\](?::\d{1,5})?`)
 	reached     = regexp.MustCompile(`\b(?:connect to|log in to|look up|host key of|host certificate of) ([\w-][\w.-]*)`)
 	fingerprint = regexp.MustCompile(`\bSHA256:[A-Za-z0-9+/]{43}`)
+	knownLine   = regexp.MustCompile(`:\d+ has (\S+ FINGERPRINT)`)
 )
 
 // general is an error's message and hint without what only this host has in
@@ -111,7 +112,8 @@ func general(host string, message, hint string) (string, string) {
 		s = replaceWord(s, host, "HOST")
 		s = address.ReplaceAllString(s, "ADDRESS")
 		s = replaceWord(s, name, "ADDRESS")
-		return fingerprint.ReplaceAllString(s, "FINGERPRINT")
+		s = fingerprint.ReplaceAllString(s, "FINGERPRINT")
+		return knownLine.ReplaceAllString(s, ":LINE has $1")
 	}
 	return replace(message), replace(hint)
 }

@@ -16,6 +16,8 @@ func TestGeneral(t *testing.T) {
 		{"web1", "connect to web1.internal:22: refused", "ssh web1.internal", "connect to ADDRESS:22: refused", "ssh ADDRESS"},
 		{"web1", "the host key of a.b:22 is unknown: it shows rsa SHA256:dJ2Yb3hBq0o5yFQm3Vt1y1nJb1c0s8k7d6f5g4h3j2k", "ssh-keyscan a.b >> x",
 			"the host key of ADDRESS:22 is unknown: it shows rsa FINGERPRINT", "ssh-keyscan ADDRESS >> x"},
+		{"web1", "the host key of 10.0.0.7:22 has changed: it shows rsa SHA256:dJ2Yb3hBq0o5yFQm3Vt1y1nJb1c0s8k7d6f5g4h3j2k, but /k/known_hosts:17 has rsa SHA256:Qy1zT9Vw8uR7tS6pO5nM4lK3jI2hG1fE0dC9bA8zY7x", "ssh-keygen -R '10.0.0.7'",
+			"the host key of ADDRESS has changed: it shows rsa FINGERPRINT, but /k/known_hosts:LINE has rsa FINGERPRINT", "ssh-keygen -R 'ADDRESS'"},
 		{"web1", "write /etc/x: line 10.2 of 3:4", "", "write /etc/x: line 10.2 of 3:4", ""},
 		{"", "nothing", "to do", "nothing", "to do"},
 	} {
