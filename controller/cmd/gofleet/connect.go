@@ -78,8 +78,11 @@ func (a *app) becomePassword(ctx context.Context, ui *report.Reporter) (func() (
 	switch {
 	case a.connect.askBecomePass:
 		answer, err := ui.Ask(ctx, "BECOME password: ", true)
-		if err != nil {
+		if errors.Is(err, report.ErrNoTerminal) {
 			return nil, hint(err, "--become-password-file reads it from a file")
+		}
+		if err != nil {
+			return nil, err
 		}
 		password = answer
 	case a.connect.becomePassFile != "":
