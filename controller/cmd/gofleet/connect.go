@@ -143,6 +143,21 @@ func (c *connector) targets(hosts []*inventory.Host) ([]remote.Target, error) {
 	return targets, found.errOrNil()
 }
 
+// unresolved are the problems of hosts, by their place, to which ssh_config
+// leads no way.
+func unresolved(hosts []*inventory.Host, failed map[int]error) error {
+	var found problems
+	for i, h := range hosts {
+		if err := failed[i]; err != nil {
+			found = append(found, report.Problem{
+				Message: err.Error(), Hosts: []string{h.Name},
+				Hint: "correct it there; -F takes another ssh_config file, or none",
+			})
+		}
+	}
+	return found.errOrNil()
+}
+
 // checkBecome refuses, before anything is dialled, hosts that would install
 // system-wide as an ordinary user.
 func checkBecome(hosts []*inventory.Host, targets []remote.Target, specs []*spec.Spec) error {

@@ -303,7 +303,11 @@ func (a *app) runHosts(cmd *cobra.Command, ui *report.Reporter, p *planned) (*fl
 	if err != nil {
 		return nil, err
 	}
-	if err := checkDescriptors(o.Forks, len(targets), connector.dialer.JumpFiles(targets, o.Forks)); err != nil {
+	jumps, failed := connector.dialer.JumpFiles(targets, o.Forks)
+	if err := unresolved(p.hosts, failed); err != nil {
+		return nil, err
+	}
+	if err := checkDescriptors(o.Forks, len(targets), jumps); err != nil {
 		return nil, err
 	}
 	work, err := prepare(ctx, connector, archives, p.hosts, targets, p.specs, o.Command)

@@ -133,17 +133,22 @@ func (t *sshTransport) dial(ctx context.Context, addr string) (net.Conn, error) 
 // JumpFiles is how many open files the connections to jump hosts may take that
 // are on the way to targets, with so many hosts at work at once: they stay
 // until Close. Only the first of a chain has any, the others go through it. A
-// target that cannot be resolved counts for nothing: Dial says why.
-func (d *Dialer) JumpFiles(targets []Target, atOnce int) int {
+// target that cannot be resolved counts for nothing; failed has by its place why,
+// which is what Dial would say.
+func (d *Dialer) JumpFiles(targets []Target, atOnce int) (files int, failed map[int]error) {
 	type hop struct {
 		each, hosts int
 	}
 	hops := map[string]*hop{}
-	for _, t := range targets {
+	failed = map[int]error{}
+	for i, t := range targets {
 		if t.Local {
 			continue
 		}
 		s, err := d.resolve(t)
+		if err != nil {
+			failed[i] = err
+		}
 		if err != nil || len(s.jumps) == 0 {
 			continue
 		}
@@ -161,11 +166,11 @@ func (d *Dialer) JumpFiles(targets []Target, atOnce int) int {
 		}
 		h.hosts++
 	}
-	files, seats := 0, cmp.Or(d.ForwardsEach, forwardsEach)
+	seats := cmp.Or(d.ForwardsEach, forwardsEach)
 	for _, h := range hops {
 		files += h.each * ((min(h.hosts, max(atOnce, 1)) + seats - 1) / seats)
 	}
-	return files
+	return files, failed
 }
 
 // id tells one jump host from another: hosts with the same share a connection.

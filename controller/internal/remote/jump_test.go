@@ -44,8 +44,12 @@ func TestJumpFiles(t *testing.T) {
 		{"what cannot be resolved", []Target{{Name: "broken"}}, 50, 0},
 	} {
 		d := &Dialer{Home: t.TempDir(), ConfigFiles: []string{file}, LocalUser: "me"}
-		if got := d.JumpFiles(tt.targets, tt.atOnce); got != tt.want {
+		got, failed := d.JumpFiles(tt.targets, tt.atOnce)
+		if got != tt.want {
 			t.Errorf("%s: %d files, want %d", tt.name, got, tt.want)
+		}
+		if broken := tt.targets[0].Name == "broken"; broken != (failed[0] != nil) || len(failed) > 1 {
+			t.Errorf("%s: failed are %v", tt.name, failed)
 		}
 	}
 }
