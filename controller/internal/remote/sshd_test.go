@@ -112,7 +112,9 @@ func needRoot(t *testing.T) {
 func startSSHD(t *testing.T, o sshdOptions) *sshd {
 	t.Helper()
 	needRoot(t)
-	dir, err := os.MkdirTemp("/var/lib", "gofleet-remote-") // every parent root's, as a home has it
+	// Every parent is root's, as a home has it. Lab hosts see this machine's files, and
+	// tests of theirs look there for what has gofleet in its name.
+	dir, err := os.MkdirTemp("/var/lib", "remote-test-")
 	if err != nil {
 		t.Fatal(err)
 	}
