@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -30,6 +31,11 @@ func TestMain(m *testing.M) {
 	os.Exit(func() int {
 		if os.Geteuid() != 0 || testing.Short() {
 			return m.Run() // every test says why it is skipped
+		}
+		// Two scripts wait for a minute, the others work meanwhile.
+		if err := flag.Set("test.parallel", strconv.Itoa(runtime.GOMAXPROCS(0)+1)); err != nil {
+			fmt.Fprintln(os.Stderr, "e2e:", err)
+			return 1
 		}
 		dir, err := os.MkdirTemp("", "gofleet-e2e-")
 		if err != nil {

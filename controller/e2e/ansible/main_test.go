@@ -59,18 +59,18 @@ func build() error {
 	}
 	built.agents = filepath.Join(built.dir, "agents")
 	agent := filepath.Join(built.agents, "gofleet-agent-linux-"+runtime.GOARCH)
-	if err := goCommand("build", "-trimpath", "-ldflags=-s -w -buildid=", "-o", agent, "./agent/cmd/gofleet-agent"); err != nil {
+	if err := goCommand([]string{static}, "build", "-trimpath", "-ldflags=-s -w -buildid=", "-o", agent, "./agent/cmd/gofleet-agent"); err != nil {
 		return err
 	}
 	embed := filepath.Join(built.dir, "embed")
-	if err := goCommand("run", "./controller/internal/agents/pack", "-o", embed, built.agents); err != nil {
+	if err := goCommand(nil, "run", "./controller/internal/agents/pack", "-o", embed, built.agents); err != nil {
 		return err
 	}
 	if err := buildGofleet(embed); err != nil {
 		return err
 	}
 	fake := filepath.Join(built.dir, "fakego")
-	if err := goCommand("build", "-trimpath", "-ldflags=-s -w", "-o", fake, "./controller/e2e/testdata/fakego"); err != nil {
+	if err := goCommand([]string{static}, "build", "-trimpath", "-ldflags=-s -w", "-o", fake, "./controller/e2e/testdata/fakego"); err != nil {
 		return err
 	}
 	var err error
@@ -100,7 +100,7 @@ func buildGofleet(embed string) error {
 		return err
 	}
 	built.gofleet = filepath.Join(built.dir, "gofleet")
-	return goCommand("build", "-overlay", file, "-o", built.gofleet, "./controller/cmd/gofleet")
+	return goCommand(nil, "build", "-overlay", file, "-o", built.gofleet, "./controller/cmd/gofleet")
 }
 
 // installCollection lays the collection out as ansible-galaxy installs it.
@@ -154,9 +154,14 @@ func findAnsible() error {
 	return nil
 }
 
-func goCommand(args ...string) error {
+// static is what programs for hosts are built with. gofleet is not: so it shares
+// what is compiled for it with the tests themselves.
+const static = "CGO_ENABLED=0"
+
+// goCommand runs go in the repository.
+func goCommand(env []string, args ...string) error {
 	cmd := exec.Command("go", args...)
-	cmd.Dir, cmd.Env = repository, append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Dir, cmd.Env = repository, append(os.Environ(), env...)
 	return runCommand(cmd)
 }
 

@@ -37,9 +37,13 @@ func Build(ctx context.Context, repo, dir string) (*Programs, error) {
 			return nil, err
 		}
 	}
-	command := func(args ...string) error {
+	// Programs for hosts are static. gofleet is not: so it shares what is compiled
+	// for it with the tests themselves.
+	command := func(static bool, args ...string) error {
 		cmd := exec.CommandContext(ctx, "go", args...)
-		cmd.Dir, cmd.Env = repo, append(os.Environ(), "CGO_ENABLED=0")
+		if cmd.Dir = repo; static {
+			cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		}
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("go %s: %w\n%s", args[0], err, out)
 		}
@@ -60,13 +64,16 @@ func Build(ctx context.Context, repo, dir string) (*Programs, error) {
 		return nil, err
 	}
 	fakego := filepath.Join(dir, "fakego")
-	for _, args := range [][]string{
-		{"build", "-tags", "faultpoints", "-trimpath", "-ldflags=-s -w -buildid=", "-o", filepath.Join(agents, agent), "./agent/cmd/gofleet-agent"},
-		{"run", "./controller/internal/agents/pack", "-o", embed, agents},
-		{"build", "-overlay", file, "-o", p.Gofleet, "./controller/cmd/gofleet"},
-		{"build", "-trimpath", "-ldflags=-s -w", "-o", fakego, "./controller/e2e/testdata/fakego"},
+	for _, c := range []struct {
+		static bool
+		args   []string
+	}{
+		{true, []string{"build", "-tags", "faultpoints", "-trimpath", "-ldflags=-s -w -buildid=", "-o", p.agent, "./agent/cmd/gofleet-agent"}},
+		{false, []string{"run", "./controller/internal/agents/pack", "-o", embed, agents}},
+		{false, []string{"build", "-overlay", file, "-o", p.Gofleet, "./controller/cmd/gofleet"}},
+		{true, []string{"build", "-trimpath", "-ldflags=-s -w", "-o", fakego, "./controller/e2e/testdata/fakego"}},
 	} {
-		if err := command(args...); err != nil {
+		if err := command(c.static, c.args...); err != nil {
 			return nil, err
 		}
 	}
