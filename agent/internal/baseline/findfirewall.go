@@ -14,37 +14,37 @@ import (
 )
 
 // findFirewall finds the tool that the host has its firewall in, and reads it.
-// No tool is a ruleset without one, where there is nothing to be done.
-func findFirewall(ctx context.Context, p *planner, want *spec.Firewall, noted *record.Firewall) (ruleset, error) {
-	u, hasUfw, err := readUfw()
+// Without a tool there is nil, and nothing to be done.
+func findFirewall(ctx context.Context, p *planner, want *spec.Firewall, noted *record.Firewall) (*ruleset, error) {
+	u, err := readUfw()
 	if err != nil {
-		return ruleset{}, err
+		return nil, err
 	}
-	d, hasFirewalld, err := readFirewalld(noted)
+	d, err := readFirewalld(noted)
 	if err != nil {
-		return ruleset{}, err
+		return nil, err
 	}
 	switch {
-	case hasUfw && hasFirewalld && u.active && d.active:
-		return ruleset{}, refused(errors.New("ufw and firewalld are both active on this host: each would undo the other's rules"),
+	case u != nil && d != nil && u.active && d.active:
+		return nil, refused(errors.New("ufw and firewalld are both active on this host: each would undo the other's rules"),
 			"decide for one: ufw disable, or systemctl disable --now firewalld")
-	case hasUfw && hasFirewalld && !u.active && !d.active && want != nil:
-		return ruleset{}, refused(errors.New("this host has ufw and firewalld, and neither is active"),
+	case u != nil && d != nil && !u.active && !d.active && want != nil:
+		return nil, refused(errors.New("this host has ufw and firewalld, and neither is active"),
 			"remove one of the two packages, or make the one that is meant active")
-	case hasUfw && (u.active || !hasFirewalld):
+	case u != nil && (u.active || d == nil):
 		return u, usable(u, want)
-	case hasFirewalld:
+	case d != nil:
 		return d, usable(d, want)
 	case want == nil:
 		p.rec.Firewall = nil
-		return ruleset{}, nil
+		return nil, nil
 	}
-	return ruleset{}, p.withoutTool(ctx, want)
+	return nil, p.withoutTool(ctx, want)
 }
 
 // usable refuses rules that would have no effect, and a daemon that nobody
 // could start.
-func usable(r ruleset, want *spec.Firewall) error {
+func usable(r *ruleset, want *spec.Firewall) error {
 	if want == nil || r.active {
 		return nil
 	}
@@ -71,7 +71,7 @@ func (p *planner) withoutTool(ctx context.Context, want *spec.Firewall) error {
 		return err
 	}
 	filter := readNft(string(out))
-	wanted, err := p.wantedPasses(want, ruleset{all: filter.all})
+	wanted, err := p.wantedPasses(want, &ruleset{all: filter.all})
 	if err != nil {
 		return err
 	}

@@ -45,8 +45,8 @@ type firewallTool interface {
 	restore() string                  // shell lines that make the kernel's rules those of files(), and active or not as they were
 	enable() []string                 // the command that makes the tool start with the host; nil: the files say it
 	agrees(ctx context.Context) error // whether what is in force is where files say it is
-	change(ctx context.Context, before ruleset, c firewallChange) error
-	differs(ctx context.Context, before ruleset) (string, error) // how what is in force is not what files say
+	change(ctx context.Context, before *ruleset, c firewallChange) error
+	differs(ctx context.Context, before *ruleset) (string, error) // how what is in force is not what files say
 }
 
 // firewallChange is all that is to become different.
@@ -62,7 +62,7 @@ func (c firewallChange) none() bool {
 }
 
 // describe says the change in lines, for a diff.
-func (c firewallChange) describe(t firewallTool, before ruleset) string {
+func (c firewallChange) describe(t firewallTool, before *ruleset) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "--- %s\n+++ %s\n", t.place(), t.place())
 	for _, line := range joined(c.remove) {
@@ -104,7 +104,7 @@ func firewall(ctx context.Context, p *planner) error {
 		noted = &record.Firewall{}
 	}
 	rules, err := findFirewall(ctx, p, want, noted)
-	if err != nil || rules.tool == nil {
+	if err != nil || rules == nil {
 		return err
 	}
 	known := p.ofThisPlace(noted, rules)
@@ -136,7 +136,7 @@ func firewall(ctx context.Context, p *planner) error {
 
 // ofThisPlace is what the record says without the policy of another place: that
 // was firewalld's default zone then, or another tool's, and is not for this one.
-func (p *planner) ofThisPlace(noted *record.Firewall, rules ruleset) *record.Firewall {
+func (p *planner) ofThisPlace(noted *record.Firewall, rules *ruleset) *record.Firewall {
 	if noted.Place == rules.tool.place() {
 		return noted
 	}
@@ -148,7 +148,7 @@ func (p *planner) ofThisPlace(noted *record.Firewall, rules ruleset) *record.Fir
 }
 
 // planFirewall compares what is wanted with what is there.
-func (p *planner) planFirewall(want *spec.Firewall, noted *record.Firewall, have ruleset) (c firewallChange, err error) {
+func (p *planner) planFirewall(want *spec.Firewall, noted *record.Firewall, have *ruleset) (c firewallChange, err error) {
 	wanted, err := p.wantedPasses(want, have)
 	if err != nil {
 		return c, err
@@ -194,7 +194,7 @@ func replaced(denied []deny, added []pass) (lines []string) {
 
 // warnOfDeny says where a rule has no effect since somebody's deny, which is
 // not for exactly the same and therefore stays, comes before it.
-func (p *planner) warnOfDeny(a pass, have ruleset) {
+func (p *planner) warnOfDeny(a pass, have *ruleset) {
 	at := slices.Index(have.all, a)
 	for _, d := range have.denied {
 		if d.covers(a) && !(d.alone && d.pass == a) && (at < 0 || d.at <= at) {
@@ -205,7 +205,7 @@ func (p *planner) warnOfDeny(a pass, have ruleset) {
 }
 
 // wantedPasses are those of the variable, and what keeps ssh open.
-func (p *planner) wantedPasses(want *spec.Firewall, have ruleset) ([]pass, error) {
+func (p *planner) wantedPasses(want *spec.Firewall, have *ruleset) ([]pass, error) {
 	var out []pass
 	add := func(zone string, r spec.FirewallRule) {
 		for _, a := range inZone(zone, passes(r)) {
@@ -252,7 +252,7 @@ func (p *planner) wantedPasses(want *spec.Firewall, have ruleset) ([]pass, error
 		}
 	}
 	if want == nil { // nothing is added while all else is taken away
-		out = slices.DeleteFunc(out, func(a pass) bool { return !slices.Contains(have.ours, a) })
+		out = filter(out, func(a pass) bool { return slices.Contains(have.ours, a) })
 	}
 	return out, nil
 }
@@ -261,10 +261,10 @@ func (p *planner) wantedPasses(want *spec.Firewall, have ruleset) ([]pass, error
 // where the inventory's rules or others' let it in: they may be narrower on
 // purpose. A rule once made for it stays, or runs from different places would
 // take turns.
-func (p *planner) keepOpen(port int, login login, wanted []pass, have ruleset) (r spec.FirewallRule, needed bool, err error) {
+func (p *planner) keepOpen(port int, login login, wanted []pass, have *ruleset) (r spec.FirewallRule, needed bool, err error) {
 	r = spec.FirewallRule{First: port, Last: port, Protocol: "tcp"}
-	foreign := slices.DeleteFunc(slices.Clone(have.all), func(a pass) bool { return slices.Contains(have.ours, a) })
-	others := slices.Concat(wanted, foreign)
+	foreign := filter(have.all, func(a pass) bool { return !slices.Contains(have.ours, a) })
+	others := append(foreign, wanted...)
 	if port != login.port || login.client == nil {
 		return r, !named(port, others, anyZone(have)...), nil
 	}
@@ -290,11 +290,11 @@ func named(port int, all []pass, zones ...string) bool {
 
 // cameByOpenZone reports whether this run came in by a zone that lets in all,
 // which stays as it is.
-func (r ruleset) cameByOpenZone() bool {
+func (r *ruleset) cameByOpenZone() bool {
 	return slices.ContainsFunc(r.zones, func(z zone) bool { return z.name == r.came && z.policy == zoneOpen })
 }
 
-func anyZone(r ruleset) []string {
+func anyZone(r *ruleset) []string {
 	zones := []string{""}
 	for _, z := range r.zones {
 		zones = append(zones, z.name)
@@ -303,7 +303,7 @@ func anyZone(r ruleset) []string {
 }
 
 // nextFirewall is what the record says when all is done.
-func nextFirewall(want *spec.Firewall, noted *record.Firewall, have ruleset, c firewallChange) *record.Firewall {
+func nextFirewall(want *spec.Firewall, noted *record.Firewall, have *ruleset, c firewallChange) *record.Firewall {
 	if want == nil {
 		return nil
 	}
@@ -344,12 +344,12 @@ func announced(noted, next *record.Firewall) *record.Firewall {
 }
 
 // drifted reports whether the change repairs what somebody did.
-func (c firewallChange) drifted(noted *record.Firewall, have ruleset) bool {
+func (c firewallChange) drifted(noted *record.Firewall, have *ruleset) bool {
 	missing := slices.ContainsFunc(c.add, func(a pass) bool { return slices.Contains(noted.Rules, a.String()) })
 	return missing || c.reload || noted.Active && c.activate || noted.Closed && c.policy == have.tool.closed()
 }
 
-func (p *planner) firewallStep(c firewallChange, have ruleset, noted, next *record.Firewall) change.Step {
+func (p *planner) firewallStep(c firewallChange, have *ruleset, noted, next *record.Firewall) change.Step {
 	var g *guard
 	run, rec := p.run, p.rec
 	return change.Step{

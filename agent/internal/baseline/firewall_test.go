@@ -109,7 +109,7 @@ func TestDeny(t *testing.T) {
 ### tuple ### deny tcp 9000 0.0.0.0/0 any 192.0.2.0/24 in
 ### tuple ### deny tcp 9001,9002 0.0.0.0/0 any 0.0.0.0/0 in
 `
-	have := ruleset{}
+	have := &ruleset{}
 	have.readTuples(rules, false)
 	for text, want := range map[string]struct{ replaced, warned bool }{
 		"80/tcp":                      {}, // the allow comes first
@@ -172,15 +172,15 @@ func TestSSHInItsZone(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		port   int
-		have   ruleset
+		have   *ruleset
 		needed bool
 	}{
-		{"another zone lets it in", 22, ruleset{all: ssh, zones: zones, came: "internal"}, true},
-		{"its zone lets it in", 22, ruleset{all: inZone("internal", ssh), zones: zones, came: "internal"}, false},
-		{"it came by the default zone", 22, ruleset{all: inZone("internal", ssh), zones: zones}, true},
-		{"its zone lets all in", 22, ruleset{zones: []zone{{name: "trusted", policy: zoneOpen}}, came: "trusted"}, false},
-		{"another port that another zone knows", 2222, ruleset{all: inZone("internal", other), zones: zones}, false},
-		{"another port that no zone knows", 2222, ruleset{zones: zones, came: "internal"}, true},
+		{"another zone lets it in", 22, &ruleset{all: ssh, zones: zones, came: "internal"}, true},
+		{"its zone lets it in", 22, &ruleset{all: inZone("internal", ssh), zones: zones, came: "internal"}, false},
+		{"it came by the default zone", 22, &ruleset{all: inZone("internal", ssh), zones: zones}, true},
+		{"its zone lets all in", 22, &ruleset{zones: []zone{{name: "trusted", policy: zoneOpen}}, came: "trusted"}, false},
+		{"another port that another zone knows", 2222, &ruleset{all: inZone("internal", other), zones: zones}, false},
+		{"another port that no zone knows", 2222, &ruleset{zones: zones, came: "internal"}, true},
 	} {
 		p := &planner{want: &spec.Spec{}, rec: &record.Record{}}
 		if _, needed, err := p.keepOpen(tt.port, came, nil, tt.have); needed != tt.needed || err != nil {
@@ -195,7 +195,7 @@ func TestPolicyOfAnotherPlace(t *testing.T) {
 	noted := &record.Firewall{Tool: "firewalld", Place: "/etc/firewalld/zones/public.xml", Policy: zoneOpen, Closed: true}
 	for _, zone := range []string{"public", "internal"} {
 		p := &planner{want: &spec.Spec{}, rec: &record.Record{}}
-		have := ruleset{tool: firewalld{zone: zone}, policy: zoneDefault}
+		have := &ruleset{tool: firewalld{zone: zone}, policy: zoneDefault}
 		plan, err := p.planFirewall(nil, p.ofThisPlace(noted, have), have)
 		if same := zone == "public"; err != nil || (plan.policy == zoneOpen) != same || (len(p.warnings) == 0) != same {
 			t.Errorf("%s: %+v, warnings %q, %v", zone, plan, p.warnings, err)
@@ -287,7 +287,7 @@ func TestSSHStaysOpen(t *testing.T) {
 		{name: "another port of sshd that others know", port: 2222, foreign: all("2222/tcp from 192.0.2.0/24")},
 	} {
 		p := &planner{want: &spec.Spec{}, rec: &record.Record{}}
-		have := ruleset{all: slices.Concat(tt.foreign, tt.ours), ours: tt.ours}
+		have := &ruleset{all: slices.Concat(tt.foreign, tt.ours), ours: tt.ours}
 		r, needed, err := p.keepOpen(tt.port, came, tt.wanted, have)
 		if needed != tt.needed || (err != nil) != tt.refused || r.First != tt.port {
 			t.Errorf("%s: %s needed %t, %v", tt.name, r, needed, err)

@@ -46,42 +46,42 @@ func (d firewalld) files() (files []string) {
 func zoneFile(name string) string { return firewalldZones + "/" + name + ".xml" }
 
 // readFirewalld reads the default zone and those that interfaces and sources
-// are bound to; ok is false where firewalld is not installed. It has no
-// comments: what of a zone is ours, the record knows.
-func readFirewalld(noted *record.Firewall) (r ruleset, ok bool, err error) {
+// are bound to; nil where firewalld is not installed. It has no comments: what
+// of a zone is ours, the record knows.
+func readFirewalld(noted *record.Firewall) (*ruleset, error) {
 	if hostcmd.Find("firewall-cmd") == "" {
-		return r, false, nil
+		return nil, nil
 	}
 	conf, err := os.ReadFile(firewalldConf)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return r, false, fmt.Errorf("read firewalld's settings: %w", err)
+		return nil, fmt.Errorf("read firewalld's settings: %w", err)
 	}
 	d := firewalld{zone: "public", running: unitIsActive("firewalld.service")}
 	if zone := shellValue(string(conf), "DefaultZone"); zone != "" {
 		d.zone = zone
 	}
 	if !zoneName(d.zone) {
-		return r, false, fmt.Errorf("%s has a default zone with the name %q", firewalldConf, hostcmd.Printable(d.zone, 40))
+		return nil, fmt.Errorf("%s has a default zone with the name %q", firewalldConf, hostcmd.Printable(d.zone, 40))
 	}
 	main, err := readZoneFile(d.zone)
 	if err != nil {
-		return r, false, err
+		return nil, err
 	}
-	r.active, r.policy, r.open, r.all = d.running, main.policy, main.policy == zoneOpen, main.all
+	r := &ruleset{active: d.running, policy: main.policy, open: main.policy == zoneOpen, all: main.all}
 	if noted.Place == d.place() {
 		r.ours = notedPasses(noted, r.all)
 	} else { // it has become the default one since
 		r.ours = inZone("", notedPasses(noted, inZone(d.zone, r.all)))
 	}
 	if r.zones, err = boundZones(d.zone); err != nil {
-		return r, false, err
+		return nil, err
 	}
 	for _, z := range r.zones {
 		r.all = append(r.all, inZone(z.name, z.all)...)
 		r.ours = append(r.ours, notedPasses(noted, inZone(z.name, z.all))...)
 	}
 	if err := r.readFormer(d.zone, noted); err != nil {
-		return r, false, err
+		return nil, err
 	}
 	r.came, d.iface = cameBy(r.zones)
 	d.came = cmp.Or(r.came, d.zone)
@@ -97,13 +97,13 @@ func readFirewalld(noted *record.Firewall) (r ruleset, ok bool, err error) {
 		}
 	}
 	r.tool = d
-	return r, true, nil
+	return r, nil
 }
 
 // notedPasses are those of all that gofleet has set.
 func notedPasses(noted *record.Firewall, all []pass) []pass {
-	return slices.DeleteFunc(slices.Clone(all), func(a pass) bool {
-		return !slices.Contains(noted.Rules, a.String()) && !slices.Contains(noted.Doing, a.String())
+	return filter(all, func(a pass) bool {
+		return slices.Contains(noted.Rules, a.String()) || slices.Contains(noted.Doing, a.String())
 	})
 }
 
@@ -128,7 +128,7 @@ func (r *ruleset) readFormer(now string, noted *record.Firewall) error {
 
 // change changes the file and what is in force, and loads the file only where
 // nothing else will do: that would drop what others put in force without a file.
-func (d firewalld) change(ctx context.Context, before ruleset, c firewallChange) error {
+func (d firewalld) change(ctx context.Context, before *ruleset, c firewallChange) error {
 	tools := [][]string{{"firewall-cmd", "--permanent"}, {"firewall-cmd"}}
 	if !d.running {
 		tools = [][]string{{"firewall-offline-cmd"}}
@@ -205,7 +205,7 @@ func (firewalld) enable() []string {
 }
 
 // differs compares what is in force with the file, as far as it is ours.
-func (d firewalld) differs(ctx context.Context, before ruleset) (string, error) {
+func (d firewalld) differs(ctx context.Context, before *ruleset) (string, error) {
 	for _, name := range d.written {
 		ours := d.in(name, before.ours)
 		if len(ours) == 0 {
@@ -231,7 +231,7 @@ func (d firewalld) differs(ctx context.Context, before ruleset) (string, error) 
 
 // in are the passes of a zone.
 func (d firewalld) in(name string, all []pass) []pass {
-	return slices.DeleteFunc(slices.Clone(all), func(a pass) bool { return cmp.Or(a.zone, d.zone) != name })
+	return filter(all, func(a pass) bool { return cmp.Or(a.zone, d.zone) == name })
 }
 
 // agrees asks whether the interface that this run came in by is in the zone that

@@ -69,7 +69,7 @@ type guardFile struct {
 	New  hostfile.State `json:"new"`
 }
 
-func newGuard(have ruleset, next *record.Firewall) (*guard, error) {
+func newGuard(have *ruleset, next *record.Firewall) (*guard, error) {
 	b := make([]byte, 16)
 	rand.Read(b)
 	g := &guard{token: hex.EncodeToString(b), tool: have.tool, begun: time.Now()}

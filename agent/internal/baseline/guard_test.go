@@ -24,10 +24,10 @@ func (fakeTool) enable() []string  { return nil }
 
 func (fakeTool) agrees(context.Context) error { return nil }
 
-func (f fakeTool) change(context.Context, ruleset, firewallChange) error {
+func (f fakeTool) change(context.Context, *ruleset, firewallChange) error {
 	return os.WriteFile(f.place(), []byte("new"), 0o640)
 }
-func (fakeTool) differs(context.Context, ruleset) (string, error) { return "", nil }
+func (fakeTool) differs(context.Context, *ruleset) (string, error) { return "", nil }
 
 func (f fakeTool) is(t *testing.T, rules, loaded string) {
 	t.Helper()
@@ -49,7 +49,7 @@ func TestGuard(t *testing.T) {
 		if err := os.WriteFile(tool.place(), []byte("old"), 0o640); err != nil {
 			t.Fatal(err)
 		}
-		have := ruleset{tool: tool, active: true}
+		have := &ruleset{tool: tool, active: true}
 		g, err := newGuard(have, &record.Firewall{Tool: "fake"})
 		if err != nil {
 			t.Fatal(err)

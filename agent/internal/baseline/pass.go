@@ -56,6 +56,16 @@ func passes(r spec.FirewallRule) []pass {
 	return []pass{{FirewallRule: r}, {FirewallRule: r, v6: true}}
 }
 
+// filter gives the passes that are to be kept.
+func filter(all []pass, keep func(pass) bool) (out []pass) {
+	for _, a := range all {
+		if keep(a) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
 // inZone gives passes as another zone's.
 func inZone(zone string, all []pass) []pass {
 	out := slices.Clone(all)

@@ -34,36 +34,38 @@ func (ufw) files() []string {
 }
 func (ufw) closed() string { return "deny" }
 
-// readUfw reads ufw's files; ok is false where it is not installed.
-func readUfw() (r ruleset, ok bool, err error) {
+// readUfw reads ufw's files; nil where it is not installed.
+func readUfw() (*ruleset, error) {
 	if hostcmd.Find("ufw") == "" {
-		return r, false, nil
+		return nil, nil
 	}
 	conf, err := os.ReadFile(ufwConf)
 	if err != nil {
-		return r, false, fmt.Errorf("read ufw's settings: %w", err)
+		return nil, fmt.Errorf("read ufw's settings: %w", err)
 	}
 	defaults, err := os.ReadFile(ufwDefaults)
 	if err != nil {
-		return r, false, fmt.Errorf("read ufw's settings: %w", err)
+		return nil, fmt.Errorf("read ufw's settings: %w", err)
 	}
-	r.active = strings.EqualFold(shellValue(string(conf), "ENABLED"), "yes")
+	r := &ruleset{
+		active: strings.EqualFold(shellValue(string(conf), "ENABLED"), "yes"),
+		noV6:   !strings.EqualFold(shellValue(string(defaults), "IPV6"), "yes"),
+	}
 	r.tool = ufw{enabled: r.active}
-	r.noV6 = !strings.EqualFold(shellValue(string(defaults), "IPV6"), "yes")
 	word := shellValue(string(defaults), "DEFAULT_INPUT_POLICY")
 	r.policy = ufwPolicies[strings.ToUpper(word)]
 	if r.policy == "" {
-		return r, false, fmt.Errorf("%s has the policy %q, which ufw does not know", ufwDefaults, hostcmd.Printable(word, 40))
+		return nil, fmt.Errorf("%s has the policy %q, which ufw does not know", ufwDefaults, hostcmd.Printable(word, 40))
 	}
 	r.open = r.policy == "allow"
 	for _, path := range []string{ufwRules, ufwRules6} {
 		b, err := os.ReadFile(path)
 		if err != nil && !os.IsNotExist(err) {
-			return r, false, fmt.Errorf("read ufw's rules: %w", err)
+			return nil, fmt.Errorf("read ufw's rules: %w", err)
 		}
 		r.readTuples(string(b), path == ufwRules6)
 	}
-	return r, true, nil
+	return r, nil
 }
 
 // ufwPolicies are the words of ufw's command for those of its file.
@@ -158,7 +160,7 @@ func tuplePasses(protocol, ports, to, from string, v6 bool) []pass {
 // agrees has nothing to ask: ufw's files are its rules.
 func (ufw) agrees(context.Context) error { return nil }
 
-func (u ufw) change(ctx context.Context, before ruleset, c firewallChange) error {
+func (u ufw) change(ctx context.Context, before *ruleset, c firewallChange) error {
 	run := func(args ...string) error {
 		_, err := hostcmd.Run(ctx, "", hostcmd.Find("ufw"), args...)
 		return err
@@ -231,7 +233,7 @@ func (ufw) enable() []string {
 	return nil
 }
 
-func (ufw) differs(ctx context.Context, _ ruleset) (string, error) {
+func (ufw) differs(ctx context.Context, _ *ruleset) (string, error) {
 	out, err := hostcmd.Run(ctx, "", hostcmd.Find("ufw"), "status")
 	if err != nil {
 		return "", err
