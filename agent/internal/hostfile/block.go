@@ -114,7 +114,7 @@ func (b Block) look() (State, error) {
 	if err != nil {
 		return s, wire.NewError(b.Kind, err, "")
 	}
-	return s, Managed{Path: b.Path, Kind: b.Kind}.refuse(s)
+	return s, Managed{Path: b.Path, Kind: b.Kind}.refuse(&s)
 }
 
 // edit is what the file is to become, and how the block comes into it.

@@ -32,7 +32,7 @@ func (m Managed) Plan(rec *record.Record) ([]change.Step, error) {
 	if err != nil {
 		return nil, wire.NewError(m.Kind, err, "")
 	}
-	if err := m.refuse(before); err != nil {
+	if err := m.refuse(&before); err != nil {
 		return nil, err
 	}
 	noted, ours := rec.Files[m.Path]
@@ -53,7 +53,7 @@ func (m Managed) Plan(rec *record.Record) ([]change.Step, error) {
 		if before, err = Look(m.Path); err != nil {
 			return err
 		}
-		if err := m.refuse(before); err != nil {
+		if err := m.refuse(&before); err != nil {
 			return err
 		}
 		if made, err = MakeDirs(filepath.Dir(m.Path)); err != nil {
@@ -63,7 +63,7 @@ func (m Managed) Plan(rec *record.Record) ([]change.Step, error) {
 		if m.Check != nil {
 			check = func(tmp string) error { return m.Check(ctx, tmp) }
 		}
-		if err := replace(m.Path, want, check); err != nil {
+		if err := replace(m.Path, &want, check); err != nil {
 			return err
 		}
 		rec.Files[m.Path] = record.Sum(want.Content)
@@ -76,7 +76,7 @@ func (m Managed) Plan(rec *record.Record) ([]change.Step, error) {
 	return []change.Step{step}, nil
 }
 
-func (m Managed) refuse(s State) error {
+func (m Managed) refuse(s *State) error {
 	switch s.Type {
 	case Link:
 		return wire.NewError(m.Kind, fmt.Errorf("%s is a link to %q, where gofleet has a file", m.Path, s.Target),

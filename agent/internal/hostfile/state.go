@@ -84,7 +84,7 @@ func read(path string) ([]byte, error) {
 
 // PutBack makes path what it was when it was looked at. A State of Type Other
 // is never replaced by this package, and so never put back.
-func (s State) PutBack(path string) error {
+func (s *State) PutBack(path string) error {
 	switch s.Type {
 	case Absent:
 		if _, err := os.Lstat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
@@ -104,7 +104,7 @@ func (s State) PutBack(path string) error {
 
 // replace writes the file of state s beside path, has it checked, and moves it
 // in. The name has a dot in front: sudo and run-parts ignore it.
-func replace(path string, s State, check func(tmp string) error) error {
+func replace(path string, s *State, check func(tmp string) error) error {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, ".gofleet-*")
 	if err != nil {

@@ -26,7 +26,7 @@ type ansibleRun struct {
 func (r *ansibleRun) do(ctx context.Context) *wire.Report {
 	r.question = question{}
 	r.session = &session{out: r, sends: make(chan wire.Transfer, 1), trees: make(chan []byte, 1)}
-	task := wire.Task{
+	task := &wire.Task{
 		Run: r.control.Run, Host: r.control.Host, Controller: r.control.Controller,
 		Action: r.action, Check: r.check, Diff: r.diff, Deep: r.deep, Version: r.version,
 		Gofleet: r.options.Version, Now: r.control.Now, Spec: *r.spec, Release: r.control.Release,

@@ -31,7 +31,7 @@ const patience = 60 * time.Second
 // job is one task on this host.
 type job struct {
 	*session
-	task     wire.Task
+	task     *wire.Task
 	options  Options
 	platform spec.Platform
 	asks     bool // a task without a release gets one when it asks for it

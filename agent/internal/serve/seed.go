@@ -15,7 +15,7 @@ import (
 
 // seed serves other hosts until the controller ends it or goes away. Nothing
 // is left then: what it kept has no name in any directory.
-func (s *session) seed(ctx context.Context, task wire.Task) error {
+func (s *session) seed(ctx context.Context, task *wire.Task) error {
 	err := s.serveSite(ctx, task)
 	if err == nil || ctx.Err() != nil {
 		return nil
@@ -24,7 +24,7 @@ func (s *session) seed(ctx context.Context, task wire.Task) error {
 	return s.out.Write(wire.Event{Report: &report})
 }
 
-func (s *session) serveSite(ctx context.Context, task wire.Task) error {
+func (s *session) serveSite(ctx context.Context, task *wire.Task) error {
 	if task.Seed == nil {
 		return wire.NewError(wire.KindProtocol, errors.New("the task has no seed"), "")
 	}

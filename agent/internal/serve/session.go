@@ -33,7 +33,7 @@ type Options struct {
 	Fault func(point string) // if set, called between every two steps of a task; tests end the process there
 }
 
-func (o Options) fault(point string) {
+func (o *Options) fault(point string) {
 	if o.Fault != nil {
 		o.Fault(point)
 	}
@@ -62,7 +62,7 @@ type events interface {
 type session struct {
 	in    *wire.Reader
 	out   events
-	tasks chan wire.Task
+	tasks chan *wire.Task
 	trees chan []byte // tree manifests, packed
 	sends chan wire.Transfer
 	proof chan wire.Proof
@@ -83,7 +83,7 @@ func Serve(ctx context.Context, o Options) error {
 	}
 	s := &session{
 		in: wire.NewReader(o.In, wire.MaxLine), out: wire.NewWriter(o.Out),
-		tasks: make(chan wire.Task, 1), trees: make(chan []byte, 1), sends: make(chan wire.Transfer, 1),
+		tasks: make(chan *wire.Task, 1), trees: make(chan []byte, 1), sends: make(chan wire.Transfer, 1),
 		proof: make(chan wire.Proof, 1),
 	}
 	hello := wire.Hello{
@@ -96,7 +96,7 @@ func Serve(ctx context.Context, o Options) error {
 	go s.listen(cancel)
 
 	for served := false; ; served = true {
-		var task wire.Task
+		var task *wire.Task
 		select {
 		case task = <-s.tasks:
 		case <-ctx.Done():
@@ -154,7 +154,7 @@ func (s *session) command(c wire.Command, cancel context.CancelCauseFunc) error 
 	case c.Task != nil:
 		s.forget()
 		select {
-		case s.tasks <- *c.Task:
+		case s.tasks <- c.Task:
 			return nil
 		default:
 			return errors.New("a second task came")

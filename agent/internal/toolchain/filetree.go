@@ -41,10 +41,10 @@ type FileTree struct {
 
 // FilesLink is the link to a file tree, the one that GOPROXY leads through for
 // modules.
-func (l Layout) FilesLink(part wire.Part) string { return filepath.Join(l.Root, string(part)) }
+func (l *Layout) FilesLink(part wire.Part) string { return filepath.Join(l.Root, string(part)) }
 
 // fileTrees are the directories of a part.
-func (l Layout) fileTrees(part wire.Part) ([]string, error) {
+func (l *Layout) fileTrees(part wire.Part) ([]string, error) {
 	return filepath.Glob(filepath.Join(l.Root, string(part)+"-*"))
 }
 

@@ -54,7 +54,7 @@ func NewLayout(root, link string, uid int) (Layout, error) {
 // CheckOwners refuses, for root, a place that somebody else could put a link
 // into or had filled before: root believes what lies below Root, and changes
 // and removes there without looking twice. Errors are *wire.Error.
-func (l Layout) CheckOwners() error {
+func (l *Layout) CheckOwners() error {
 	if l.User {
 		return nil
 	}
@@ -74,25 +74,25 @@ func (l Layout) CheckOwners() error {
 }
 
 // Dir is the versioned directory of a toolchain; version without "go".
-func (l Layout) Dir(version string) string { return filepath.Join(l.Root, "go"+version) }
+func (l *Layout) Dir(version string) string { return filepath.Join(l.Root, "go"+version) }
 
 // Manifests is the directory of the manifests and of the host record.
-func (l Layout) Manifests() string { return filepath.Join(l.Root, "manifests") }
+func (l *Layout) Manifests() string { return filepath.Join(l.Root, "manifests") }
 
 // Manifest is the path of a toolchain's manifest.
-func (l Layout) Manifest(version string) string { return filepath.Join(l.Manifests(), "go"+version) }
+func (l *Layout) Manifest(version string) string { return filepath.Join(l.Manifests(), "go"+version) }
 
 // Staging is where a run works. Nothing in it is ever in use between runs.
-func (l Layout) Staging() string { return filepath.Join(l.Root, stagingName) }
+func (l *Layout) Staging() string { return filepath.Join(l.Root, stagingName) }
 
 const stagingName = ".staging"
 
 // intent is the file that says which link is being made the slow way.
-func (l Layout) intent() string { return filepath.Join(l.Root, ".intent") }
+func (l *Layout) intent() string { return filepath.Join(l.Root, ".intent") }
 
 // LockPath is the file that a changing run holds locked: one for the whole
 // host as root, one in the prefix otherwise.
-func (l Layout) LockPath() string {
+func (l *Layout) LockPath() string {
 	if !l.User {
 		if st, err := os.Stat("/run"); err == nil && st.IsDir() {
 			return "/run/gofleet.lock"

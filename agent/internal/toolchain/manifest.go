@@ -165,7 +165,7 @@ type proof struct {
 
 // readHeader reads the first line of a manifest, with the errors of
 // readManifest.
-func (l Layout) readHeader(version string) (*Header, error) {
+func (l *Layout) readHeader(version string) (*Header, error) {
 	b, err := readUpTo(l.Manifest(version), maxHeader)
 	if err != nil {
 		return nil, err
