@@ -45,7 +45,7 @@ func (p *planner) create(ctx context.Context, want wanted, had record.User, grou
 				"install it, or set "+want.variable+".shell to one that is there, such as /bin/sh")
 		}
 	}
-	a := account{name: want.Name, shell: want.Shell, uid: want.UID, home: cmp.Or(want.Home, filepath.Join(tool.homes, want.Name))}
+	a := &account{name: want.Name, shell: want.Shell, uid: want.UID, home: cmp.Or(want.Home, filepath.Join(tool.homes, want.Name))}
 	if a.group, a.gid, err = p.primaryGroup(ctx, want, halfMade != nil); err != nil {
 		return nil, err
 	}
@@ -156,7 +156,7 @@ func free(ctx context.Context, want wanted, home string, halfMade *Credential) e
 }
 
 // make has the tool make the account, and its group before it.
-func (a account) make(ctx context.Context, t tool) error {
+func (a *account) make(ctx context.Context, t tool) error {
 	if a.gid != 0 {
 		// A run that was cut may have made it.
 		if _, err := lookupGroup(ctx, a.group); errors.Is(err, ErrNotFound) {
@@ -168,7 +168,7 @@ func (a account) make(ctx context.Context, t tool) error {
 	return t.add(ctx, a)
 }
 
-func (a account) diff() string {
+func (a *account) diff() string {
 	d := fmt.Sprintf("user %s with home %s", a.name, a.home)
 	if a.uid != 0 {
 		d += fmt.Sprintf(", uid %d", a.uid)
@@ -193,7 +193,7 @@ func (a account) diff() string {
 type tool struct {
 	homes     string // directory of new homes
 	ownGroup  bool   // a new account gets a group of its name, if nothing else is said
-	add       func(ctx context.Context, a account) error
+	add       func(ctx context.Context, a *account) error
 	drop      func(ctx context.Context, name string) error
 	addGroup  func(ctx context.Context, name string, gid uint32) error
 	dropGroup func(ctx context.Context, name string) error
@@ -212,7 +212,7 @@ func findTool(ctx context.Context) (tool, error) {
 	return tool{
 		homes:    "/home",
 		ownGroup: true,
-		add: func(ctx context.Context, a account) error {
+		add: func(ctx context.Context, a *account) error {
 			args := a.flags("-D", "-h", a.home)
 			if a.group != "" {
 				args = append(args, "-G", a.group)
@@ -240,7 +240,7 @@ func findTool(ctx context.Context) (tool, error) {
 func shadow(ctx context.Context, useradd, userdel string) tool {
 	t := tool{
 		homes: "/home",
-		add: func(ctx context.Context, a account) error {
+		add: func(ctx context.Context, a *account) error {
 			args := a.flags("-m", "-d", a.home, "-p", "*")
 			if a.group != "" {
 				args = append(args, "-g", a.group)
@@ -272,7 +272,7 @@ func shadow(ctx context.Context, useradd, userdel string) tool {
 }
 
 // flags are options that both tools have, behind others.
-func (a account) flags(args ...string) []string {
+func (a *account) flags(args ...string) []string {
 	if a.uid != 0 {
 		args = append(args, "-u", fmt.Sprint(a.uid))
 	}
@@ -298,7 +298,7 @@ func runGroup(program string) func(context.Context, string, uint32) error {
 
 // remove takes a new account back, home included: before it there was neither,
 // nor a group that was made with it.
-func (t tool) remove(a account) error {
+func (t tool) remove(a *account) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if _, err := Lookup(ctx, a.name); !errors.Is(err, ErrNotFound) {

@@ -36,8 +36,8 @@ type keyChange struct {
 // mergeKeys adds the lines of want that content lacks and removes those of
 // owned that want doesn't have. Everything else stays byte for byte; of exclusive
 // ones, only comments.
-func mergeKeys(content []byte, want, owned []string, exclusive bool) keyChange {
-	var c keyChange
+func mergeKeys(content []byte, want, owned []string, exclusive bool) *keyChange {
+	c := &keyChange{}
 	wanted, ours := parseKeys(want), parseKeys(owned)
 	present := map[keyLine]bool{}
 	options := map[string]bool{} // keys that others have with whatever options
@@ -102,9 +102,9 @@ func parseKeys(lines []string) map[keyLine]string {
 // maxShown bounds what is shown of a line that somebody else wrote, in bytes.
 const maxShown = 1000
 
-func (c keyChange) none() bool { return len(c.added) == 0 && len(c.removed) == 0 }
+func (c *keyChange) none() bool { return len(c.added) == 0 && len(c.removed) == 0 }
 
-func (c keyChange) diff() string {
+func (c *keyChange) diff() string {
 	var b strings.Builder
 	for _, l := range c.removed {
 		b.WriteString("-" + l + "\n")

@@ -80,7 +80,7 @@ func (p *planner) noteExclusive(want wanted) {
 	}
 }
 
-func keyStep(p *planner, cred *Credential, want wanted, had record.User, c keyChange, loose bool) change.Step {
+func keyStep(p *planner, cred *Credential, want wanted, had record.User, c *keyChange, loose bool) change.Step {
 	path := filepath.Join(cred.Home, keyFile)
 	diff := c.diff()
 	if loose && c.none() {
@@ -132,13 +132,13 @@ func lookSSH(ctx context.Context, cred *Credential) (sshState, error) {
 }
 
 // tight reports whether sshd takes the files and nobody else reads them.
-func (s sshState) tight() bool {
+func (s *sshState) tight() bool {
 	return s.dir.Type == asuser.Dir && s.dir.Mode == 0o700 &&
 		(s.file.Type == asuser.Absent || s.file.Mode == 0o600)
 }
 
 // write makes the directory and the file so, in one child.
-func (s sshState) write(ctx context.Context, cred *Credential, c keyChange) error {
+func (s *sshState) write(ctx context.Context, cred *Credential, c *keyChange) error {
 	if len(c.content) == 0 {
 		// Nothing is left in it but what was ours: it goes, and an empty .ssh too.
 		_, err := asuser.Do(ctx, cred.Identity(), cred.Home,
@@ -156,7 +156,7 @@ func (s sshState) write(ctx context.Context, cred *Credential, c keyChange) erro
 }
 
 // putBack makes .ssh and the file what they were.
-func (s sshState) putBack(cred *Credential) error {
+func (s *sshState) putBack(cred *Credential) error {
 	var ops []asuser.Op
 	if s.dir.Type == asuser.Dir {
 		ops = append(ops, asuser.Op{Act: asuser.Mkdir, Path: sshDir, Mode: s.dir.Mode})

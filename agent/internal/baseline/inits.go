@@ -42,8 +42,8 @@ func (systemd) around(name string) []string {
 
 func (systemd) can(string) error { return nil }
 
-func (s systemd) look(ctx context.Context, names []string) (map[string]unit, error) {
-	units := map[string]unit{}
+func (s systemd) look(ctx context.Context, names []string) (map[string]*unit, error) {
+	units := map[string]*unit{}
 	if len(names) == 0 {
 		return units, nil
 	}
@@ -57,14 +57,14 @@ func (s systemd) look(ctx context.Context, names []string) (map[string]unit, err
 
 // systemdUnits reads what "systemctl show" says of names, in their order and
 // with an empty line between two.
-func systemdUnits(out string, names []string) (map[string]unit, error) {
+func systemdUnits(out string, names []string) (map[string]*unit, error) {
 	blocks := strings.Split(strings.TrimSpace(out), "\n\n")
 	if len(blocks) != len(names) {
 		return nil, fmt.Errorf("systemctl tells of %d units, asked for %d", len(blocks), len(names))
 	}
-	units := make(map[string]unit, len(names))
+	units := make(map[string]*unit, len(names))
 	for i, block := range blocks {
-		u := unit{name: names[i]}
+		u := &unit{name: names[i]}
 		for _, line := range strings.SplitAfter(block, "\n") {
 			key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 			switch key {
@@ -96,7 +96,7 @@ func systemdUnits(out string, names []string) (map[string]unit, error) {
 // startsWithHost are the states of unit files that systemctl enable makes.
 var startsWithHost = []string{"enabled", "enabled-runtime", "linked", "linked-runtime", "generated"}
 
-func (systemd) is(u unit, want string) bool {
+func (systemd) is(u *unit, want string) bool {
 	starts := slices.Contains(startsWithHost, u.file)
 	switch want {
 	case enabled:
@@ -161,10 +161,10 @@ func (openrc) can(want string) error {
 	return nil
 }
 
-func (o openrc) look(_ context.Context, names []string) (map[string]unit, error) {
-	units := map[string]unit{}
+func (o openrc) look(_ context.Context, names []string) (map[string]*unit, error) {
+	units := map[string]*unit{}
 	for _, name := range names {
-		u := unit{name: name}
+		u := &unit{name: name}
 		fi, err := os.Stat(filepath.Join(o.root, "etc/init.d", name))
 		u.there = err == nil && fi.Mode().IsRegular()
 		levels, err := filepath.Glob(filepath.Join(o.root, "etc/runlevels/*"))
@@ -183,7 +183,7 @@ func (o openrc) look(_ context.Context, names []string) (map[string]unit, error)
 	return units, nil
 }
 
-func (openrc) is(u unit, want string) bool {
+func (openrc) is(u *unit, want string) bool {
 	if want == enabled {
 		return u.file != "" && u.active
 	}

@@ -37,11 +37,11 @@ type unit struct {
 // manager is the host's init.
 type manager interface {
 	// look gives what there is of units; those that are not there too.
-	look(ctx context.Context, names []string) (map[string]unit, error)
+	look(ctx context.Context, names []string) (map[string]*unit, error)
 	// around are the units that name may mean, itself first.
 	around(name string) []string
 	// is tells whether a unit is what a list of gofleet_services wants.
-	is(u unit, want string) bool
+	is(u *unit, want string) bool
 	// make makes units what a list wants, and back what a unit was.
 	make(ctx context.Context, want string, units []string) error
 	back(ctx context.Context, name string, file string, active bool) error
@@ -112,11 +112,11 @@ func (p *planner) wantedServices() []wanted {
 
 // service plans one entry: the unit, and with one that is to stop all that
 // would start it again.
-func (p *planner) service(ctx context.Context, m manager, w wanted, units map[string]unit, kept map[string]bool) error {
+func (p *planner) service(ctx context.Context, m manager, w wanted, units map[string]*unit, kept map[string]bool) error {
 	if err := m.can(w.list); err != nil {
 		return err
 	}
-	var mine []unit
+	var mine []*unit
 	around := m.around(w.name)
 	for i, name := range around {
 		u := units[name]
@@ -136,7 +136,7 @@ func (p *planner) service(ctx context.Context, m manager, w wanted, units map[st
 			return err
 		}
 	}
-	var todo []unit
+	var todo []*unit
 	drift := false
 	for _, u := range mine {
 		kept[u.name] = true
@@ -171,11 +171,11 @@ func (p *planner) service(ctx context.Context, m manager, w wanted, units map[st
 
 // withTriggers adds the units that start one of units, be their names what
 // they may.
-func (p *planner) withTriggers(ctx context.Context, m manager, units []unit) ([]unit, error) {
+func (p *planner) withTriggers(ctx context.Context, m manager, units []*unit) ([]*unit, error) {
 	var more []string
 	for _, u := range units {
 		for _, t := range u.triggers {
-			known := slices.ContainsFunc(units, func(o unit) bool { return o.name == t || slices.Contains(o.names, t) })
+			known := slices.ContainsFunc(units, func(o *unit) bool { return o.name == t || slices.Contains(o.names, t) })
 			if !known && !slices.Contains(more, t) {
 				more = append(more, t)
 			}
@@ -197,11 +197,11 @@ func (p *planner) withTriggers(ctx context.Context, m manager, units []unit) ([]
 }
 
 // unneeded refuses to stop what a unit needs that runs or starts with the host.
-func unneeded(ctx context.Context, m manager, units []unit) error {
+func unneeded(ctx context.Context, m manager, units []*unit) error {
 	var names []string
 	for _, u := range units {
 		for _, n := range u.needed {
-			if !slices.ContainsFunc(units, func(o unit) bool { return o.name == n }) && !slices.Contains(names, n) {
+			if !slices.ContainsFunc(units, func(o *unit) bool { return o.name == n }) && !slices.Contains(names, n) {
 				names = append(names, n)
 			}
 		}
@@ -224,7 +224,7 @@ func unneeded(ctx context.Context, m manager, units []unit) error {
 // verbs name what a list does.
 var verbs = map[string]string{enabled: "enable", disabled: "disable", masked: "mask"}
 
-func (p *planner) serviceStep(m manager, w wanted, units []unit, drift bool) change.Step {
+func (p *planner) serviceStep(m manager, w wanted, units []*unit, drift bool) change.Step {
 	names := make([]string, len(units))
 	diff := ""
 	for i, u := range units {
@@ -259,13 +259,13 @@ func (p *planner) serviceStep(m manager, w wanted, units []unit, drift bool) cha
 }
 
 // serviceBack plans that a unit which left the inventory is again what it was.
-func (p *planner) serviceBack(m manager, now unit, name string) {
+func (p *planner) serviceBack(m manager, now *unit, name string) {
 	note := *p.rec.Services[name]
 	if !now.there || now.file == note.Before && (now.active == note.Active || now.oneshot) || !m.is(now, note.Want) {
 		delete(p.rec.Services, name) // gone, or somebody has decided otherwise
 		return
 	}
-	was := unit{file: note.Before, active: note.Active}
+	was := &unit{file: note.Before, active: note.Active}
 	p.steps = append(p.steps, change.Step{
 		Name: "put " + name + " back", Diff: fmt.Sprintf("%s: %s becomes %s\n", name, now.state(), was.state()),
 		Do: func(ctx context.Context) error {
@@ -282,7 +282,7 @@ func (p *planner) serviceBack(m manager, now unit, name string) {
 	})
 }
 
-func (u unit) state() string {
+func (u *unit) state() string {
 	file := u.file
 	if file == "" {
 		file = "in no runlevel"

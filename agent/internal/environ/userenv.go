@@ -215,7 +215,7 @@ func lookUserEnv(ctx context.Context, cred *account.Credential) (userEnvState, e
 	return userEnvState{config: e[1], dir: e[2], file: e[3]}, nil
 }
 
-func (s userEnvState) write(ctx context.Context, cred *account.Credential, content string) error {
+func (s *userEnvState) write(ctx context.Context, cred *account.Credential, content string) error {
 	if content == "" {
 		_, err := asuser.Do(ctx, cred.Identity(), cred.Home,
 			asuser.Op{Act: asuser.Remove, Path: userEnvFile},
@@ -234,7 +234,7 @@ func (s userEnvState) write(ctx context.Context, cred *account.Credential, conte
 	return err
 }
 
-func (s userEnvState) putBack(ctx context.Context, cred *account.Credential) error {
+func (s *userEnvState) putBack(ctx context.Context, cred *account.Credential) error {
 	var ops, after []asuser.Op
 	for _, d := range []struct {
 		path string

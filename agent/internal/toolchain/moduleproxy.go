@@ -119,7 +119,7 @@ func (p *proxyProbe) ask(ctx context.Context, server string) (trouble, hint stri
 	if p.goroot != "" {
 		cmd.env, cmd.timeout = p.goEnv(server), want.Timeout
 	} else {
-		cmd = command{
+		cmd = &command{
 			argv: []string{hostcmd.Find("curl"), "-sSn", "-o", "/dev/null", "-w", "%{http_code}", "--", strings.TrimSuffix(server, "/") + "/" + want.Module + "/@v/list"},
 			env:  append([]string{"PATH=" + hostcmd.Path, "LC_ALL=C", "HOME=" + p.home}, p.reach()...), dir: p.work, timeout: want.Timeout, as: p.as,
 		}

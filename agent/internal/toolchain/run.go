@@ -114,14 +114,14 @@ type command struct {
 	rc      int // the exit code that counts as good
 }
 
-func (r *runner) toolCommand(args ...string) command {
+func (r *runner) toolCommand(args ...string) *command {
 	argv := append([]string{filepath.Join(r.goroot, "bin", "go")}, args...)
-	return command{argv: argv, env: r.env(), dir: r.work, timeout: quickTimeout, as: r.as}
+	return &command{argv: argv, env: r.env(), dir: r.work, timeout: quickTimeout, as: r.as}
 }
 
 // bare is a program of the host's.
-func (r *runner) bare(timeout time.Duration, argv ...string) command {
-	return command{argv: argv, env: r.env(), dir: r.work, timeout: timeout, as: r.as}
+func (r *runner) bare(timeout time.Duration, argv ...string) *command {
+	return &command{argv: argv, env: r.env(), dir: r.work, timeout: timeout, as: r.as}
 }
 
 func (r *runner) goCommand(ctx context.Context, timeout time.Duration, args ...string) (string, error) {
@@ -145,7 +145,7 @@ func (r *runner) try(ctx context.Context, c spec.Command, as *account.Credential
 	if dir == "" {
 		dir = "/"
 	}
-	cmd := command{
+	cmd := &command{
 		argv: c.Command, dir: dir, timeout: c.Timeout, as: as, rc: c.RC,
 		env: []string{"PATH=" + r.path(), "HOME=" + home, "USER=" + name, "LOGNAME=" + name, "LANG=C.UTF-8", "TMPDIR=" + r.work},
 	}
@@ -171,7 +171,7 @@ func (r *runner) try(ctx context.Context, c spec.Command, as *account.Credential
 // started ends with it, with ctx, and with this process, as long as it stays in
 // the command's session. That is not ours: on the terminal that sudo may want,
 // the user could else type to this process.
-func (r *runner) run(ctx context.Context, c command) (string, error) {
+func (r *runner) run(ctx context.Context, c *command) (string, error) {
 	name := strings.Join(c.argv, " ")
 	program := c.argv[0]
 	if !strings.Contains(program, "/") {
