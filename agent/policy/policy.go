@@ -62,7 +62,12 @@ func CheckProbe(f *wire.Facts, s *spec.Spec) []wire.Check {
 
 // Met reports whether no check failed.
 func Met(checks []wire.Check) bool {
-	return !slices.ContainsFunc(checks, func(c wire.Check) bool { return c.Status == wire.Fail })
+	for _, c := range checks {
+		if c.Status == wire.Fail {
+			return false
+		}
+	}
+	return true
 }
 
 // base has the checks that the shell probe allows too.

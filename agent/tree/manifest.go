@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -97,8 +96,8 @@ func (m Manifest) Sum() string {
 
 // Find gives the entry with the path, or nil.
 func (m Manifest) Find(path string) *Entry {
-	i, ok := slices.BinarySearchFunc(m, path, func(e Entry, p string) int { return strings.Compare(e.Path, p) })
-	if !ok {
+	i := sort.Search(len(m), func(i int) bool { return m[i].Path >= path })
+	if i == len(m) || m[i].Path != path {
 		return nil
 	}
 	return &m[i]

@@ -74,7 +74,12 @@ type owners struct {
 // ownersOf looks the owner and group of a directory up.
 func (p *planner) ownersOf(ctx context.Context, d spec.Directory) (o owners, err error) {
 	made := func(name string) bool {
-		return slices.ContainsFunc(p.want.Accounts(), func(u spec.User) bool { return u.Name == name })
+		for _, u := range p.want.Accounts() {
+			if u.Name == name {
+				return true
+			}
+		}
+		return false
 	}
 	o.uid, o.gid, err = account.Numbers(ctx, d.Owner)
 	switch {

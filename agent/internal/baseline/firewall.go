@@ -291,7 +291,12 @@ func named(port int, all []pass, zones ...string) bool {
 // cameByOpenZone reports whether this run came in by a zone that lets in all,
 // which stays as it is.
 func (r *ruleset) cameByOpenZone() bool {
-	return slices.ContainsFunc(r.zones, func(z zone) bool { return z.name == r.came && z.policy == zoneOpen })
+	for _, z := range r.zones {
+		if z.name == r.came {
+			return z.policy == zoneOpen
+		}
+	}
+	return false
 }
 
 func anyZone(r *ruleset) []string {

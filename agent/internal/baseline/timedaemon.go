@@ -42,11 +42,22 @@ const timesyncdDir = "/etc/systemd/timesyncd.conf.d"
 var serverDirs = []string{timesyncdDir, "/etc/chrony/sources.d", "/etc/chrony/conf.d", "/etc/chrony.d"}
 
 func findDaemon(name string) *timeDaemon {
-	i := slices.IndexFunc(timeDaemons, func(d timeDaemon) bool { return d.name == name })
-	if i < 0 {
-		return nil
+	for i := range timeDaemons {
+		if timeDaemons[i].name == name {
+			return &timeDaemons[i]
+		}
 	}
-	return &timeDaemons[i]
+	return nil
+}
+
+// keepsClock reports whether a process's name is that of one.
+func keepsClock(comm string) bool {
+	for i := range timeDaemons {
+		if timeDaemons[i].comm == comm {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *timeDaemon) installed(p *planner) bool {
@@ -99,7 +110,7 @@ func (p *planner) processes() []string {
 	for _, file := range files {
 		b, err := os.ReadFile(file)
 		name := strings.TrimSpace(string(b))
-		if err != nil || !slices.ContainsFunc(timeDaemons, func(d timeDaemon) bool { return d.comm == name }) {
+		if err != nil || !keepsClock(name) {
 			continue
 		}
 		if ns, err := os.Readlink(filepath.Join(filepath.Dir(file), "ns/pid")); err == nil && ns != own {

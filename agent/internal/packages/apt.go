@@ -138,7 +138,12 @@ func (h *Host) mayUpgrade(ctx context.Context, dir string, plan *Plan) error {
 			return err
 		}
 	}
-	refuse := slices.DeleteFunc(slices.Clone(plan.Along), func(one Package) bool { return h.may[one.Name] })
+	var refuse []Package
+	for _, one := range plan.Along {
+		if !h.may[one.Name] {
+			refuse = append(refuse, one)
+		}
+	}
 	if len(refuse) == 0 {
 		return nil
 	}
@@ -326,7 +331,7 @@ func (p *Plan) takeAway(ctx context.Context, dir, verb string, names []string) e
 			continue
 		}
 		name, _, _ := strings.Cut(f[1], ":")
-		if !slices.ContainsFunc(p.New, func(one Package) bool { return one.Name == name }) {
+		if !slices.Contains(p.NewNames(), name) {
 			return refused(fmt.Errorf("removing what was installed would change %s", hostcmd.Printable(name, 100)), "remove by hand what is not needed")
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -198,11 +197,12 @@ func (o *order) readSpec(vars map[string]any) (warnings []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	files := slices.DeleteFunc(o.files(), func(q filesQuestion) bool { return q.Part == wire.PartPackages }) // which may be there
-	if o.module && o.action == wire.Apply && len(files) > 0 {
-		return nil, &wire.Error{Kind: wire.KindArchiveMissing,
-			Message: fmt.Sprintf("%s%s lies on the controller, and nobody is there to bring it", prefix, files[0].Part),
-			Hint:    "use gofleet.golang.toolchain, whose action plugin brings it, or gofleet apply"}
+	for _, q := range o.files() {
+		if o.module && o.action == wire.Apply && q.Part != wire.PartPackages { // those may be there
+			return nil, &wire.Error{Kind: wire.KindArchiveMissing,
+				Message: fmt.Sprintf("%s%s lies on the controller, and nobody is there to bring it", prefix, q.Part),
+				Hint:    "use gofleet.golang.toolchain, whose action plugin brings it, or gofleet apply"}
+		}
 	}
 	if o.spec.Firewall != nil && o.module && o.action == wire.Apply {
 		return nil, &wire.Error{Kind: wire.KindBaseline,

@@ -23,7 +23,7 @@ func (j *job) sourceSteps(ctx context.Context) ([]change.Step, error) {
 		return nil, err
 	}
 	place, steps := j.gopath(), []change.Step(nil)
-	for _, p := range slices.Clone(j.record.Gopath) {
+	for _, p := range j.record.Gopath {
 		if f.wanted && p == place {
 			continue
 		}
@@ -103,7 +103,12 @@ func (j *job) sourceStep(p record.Gopath, plan *gopath.Plan, name string, t gopa
 
 // noteGopath notes whether a place has sources.
 func (j *job) noteGopath(p record.Gopath, has bool) {
-	places := slices.DeleteFunc(j.record.Gopath, func(other record.Gopath) bool { return other == p })
+	var places []record.Gopath
+	for _, other := range j.record.Gopath {
+		if other != p {
+			places = append(places, other)
+		}
+	}
 	if has {
 		places = append(places, p)
 	}

@@ -277,13 +277,18 @@ func (j *job) judgePackages(ctx context.Context) error {
 		return err
 	}
 	now := precond.Check(ctx, j.report.Facts, s, j.task.Now, precond.Installed{Bytes: j.state.DiskBytes, Inodes: j.state.Inodes})
-	checks := slices.DeleteFunc(slices.Clone(j.report.Checks), func(c wire.Check) bool { return ofPackages(c.Name) })
-	at := slices.IndexFunc(j.report.Checks, func(c wire.Check) bool { return ofPackages(c.Name) })
-	for _, c := range now {
-		if ofPackages(c.Name) {
-			checks = slices.Insert(checks, min(at, len(checks)), c)
-			at++
+	var checks []wire.Check
+	for _, c := range j.report.Checks {
+		if !ofPackages(c.Name) {
+			checks = append(checks, c)
+			continue
 		}
+		for _, c := range now { // all in the place of the first
+			if ofPackages(c.Name) {
+				checks = append(checks, c)
+			}
+		}
+		now = nil
 	}
 	j.report.Checks = checks
 	if err := unmet(checks); err != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"sort"
 
 	"github.com/gofleet/gofleet/agent/tree"
@@ -93,7 +92,7 @@ func (s *Store) Bases(st *State) Bases {
 		b := newBase(t.Dir, entries)
 		b.sum = sum
 		if t == st.Wanted {
-			bases = slices.Insert(bases, 0, b)
+			bases = append(Bases{b}, bases...)
 		} else {
 			bases = append(bases, b)
 		}

@@ -210,9 +210,10 @@ func (s *Store) list(st *State) error {
 		name, path := e.Name(), filepath.Join(s.Root, e.Name())
 		switch version, ok := versionOf(name); {
 		case ok && e.IsDir():
-			st.Toolchains = append(st.Toolchains, Toolchain{Version: version, Dir: path})
 			if _, err := os.Lstat(s.Manifest(version)); errors.Is(err, fs.ErrNotExist) && st.Link.Dir != path {
 				st.Leftovers = append(st.Leftovers, path)
+			} else {
+				st.Toolchains = append(st.Toolchains, Toolchain{Version: version, Dir: path})
 			}
 		case strings.HasPrefix(name, unmanagedPrefix) && e.IsDir():
 			st.Unmanaged = append(st.Unmanaged, name)
@@ -220,9 +221,6 @@ func (s *Store) list(st *State) error {
 			st.Leftovers = append(st.Leftovers, path)
 		}
 	}
-	st.Toolchains = slices.DeleteFunc(st.Toolchains, func(t Toolchain) bool {
-		return slices.Contains(st.Leftovers, t.Dir)
-	})
 	return nil
 }
 
