@@ -35,26 +35,34 @@ func Family(distribution string) string {
 }
 
 // bringers are the packages that bring a part, in the order of families.
-var bringers = map[string][4]string{
-	"gcc":        {"gcc", "gcc", "gcc", "gcc"},
-	"cc1":        {"cpp gcc", "cpp", "cpp", "gcc"},
-	"as":         {"binutils", "binutils", "binutils", "binutils"},
-	"ld":         {"binutils", "binutils", "binutils", "binutils"},
-	"headers":    {"libc6-dev", "glibc-devel", "glibc-devel", "musl-dev"},
-	"crt1.o":     {"libc6-dev", "glibc-devel", "glibc-devel", "musl-dev"},
-	"libc":       {"libc6-dev", "glibc-devel", "glibc-devel", "musl-dev"},
-	"target":     {"gcc", "gcc", "gcc", "gcc"},
-	"g++":        {"g++", "gcc-c++", "gcc-c++", "g++"},
-	"cc1plus":    {"g++", "gcc-c++", "gcc-c++", "g++"},
-	"libstdc++":  {"g++", "gcc-c++ libstdc++-devel", "gcc-c++ libstdc++-devel", "g++"},
-	"pkg-config": {"pkg-config", "pkgconf-pkg-config", "pkg-config", "pkgconf"},
-	"program":    {"gcc g++ libc6-dev", "gcc gcc-c++ glibc-devel", "gcc gcc-c++ glibc-devel", "build-base"},
+var bringers = []struct {
+	part     string
+	packages [4]string
+}{
+	{"gcc", [4]string{"gcc", "gcc", "gcc", "gcc"}},
+	{"cc1", [4]string{"cpp gcc", "cpp", "cpp", "gcc"}},
+	{"as", [4]string{"binutils", "binutils", "binutils", "binutils"}},
+	{"ld", [4]string{"binutils", "binutils", "binutils", "binutils"}},
+	{"headers", [4]string{"libc6-dev", "glibc-devel", "glibc-devel", "musl-dev"}},
+	{"crt1.o", [4]string{"libc6-dev", "glibc-devel", "glibc-devel", "musl-dev"}},
+	{"libc", [4]string{"libc6-dev", "glibc-devel", "glibc-devel", "musl-dev"}},
+	{"target", [4]string{"gcc", "gcc", "gcc", "gcc"}},
+	{"g++", [4]string{"g++", "gcc-c++", "gcc-c++", "g++"}},
+	{"cc1plus", [4]string{"g++", "gcc-c++", "gcc-c++", "g++"}},
+	{"libstdc++", [4]string{"g++", "gcc-c++ libstdc++-devel", "gcc-c++ libstdc++-devel", "g++"}},
+	{"pkg-config", [4]string{"pkg-config", "pkgconf-pkg-config", "pkg-config", "pkgconf"}},
+	{"program", [4]string{"gcc g++ libc6-dev", "gcc gcc-c++ glibc-devel", "gcc gcc-c++ glibc-devel", "build-base"}},
 }
 
 // bring says how to install a part on this host.
 func bring(f *wire.Facts, part string) string {
-	packages, ok := bringers[part]
-	if !ok {
+	var packages []string
+	for i := range bringers {
+		if bringers[i].part == part {
+			packages = bringers[i].packages[:]
+		}
+	}
+	if packages == nil {
 		return "install " + part
 	}
 	for i, fam := range families {

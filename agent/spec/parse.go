@@ -46,15 +46,18 @@ func Parse(vars map[string]any, o Options) (*Spec, error) {
 			continue
 		}
 		n := root.child(name, v)
-		read, known := readers[bare]
+		at := 0
+		for at < len(readers) && readers[at].name != bare {
+			at++
+		}
 		switch {
-		case !known:
+		case at == len(readers):
 			p.unknown(n, bare)
 		case v == nil || o.Lenient && v == "":
 			// Not set: the default stands.
 		case !o.Lenient && !o.Evaluated && n.templated():
 		default:
-			read(n, s)
+			readers[at].read(n, s)
 		}
 	}
 	version := root.child(o.Prefix+"go_version", vars[o.Prefix+"go_version"])
@@ -93,58 +96,41 @@ func defaults() *Spec {
 
 // readers has one function for each variable. Each sets what it can read and
 // reports the rest.
-var readers = map[string]func(n *node, s *Spec){
-	"go_version": func(n *node, s *Spec) {
-		if v, ok := n.goVersion(); ok {
-			s.GoVersion = v
-		}
-	},
-	"archives": func(n *node, s *Spec) {
-		if v, ok := n.archives(); ok {
-			s.Archives = v
-		}
-	},
-	"trusted_keys": func(n *node, s *Spec) { s.TrustedKeys = n.trustedKeys() },
-	"sha256":       func(n *node, s *Spec) { s.SHA256 = n.pins() },
-	"root": func(n *node, s *Spec) {
-		if v, ok := n.place(); ok {
-			s.Root = v
-		}
-	},
-	"link": func(n *node, s *Spec) {
-		if v, ok := n.place(); ok {
-			s.Link = v
-		}
-	},
-	"keep": func(n *node, s *Spec) {
+var readers = []struct {
+	name string
+	read func(n *node, s *Spec)
+}{
+	{"go_version", func(n *node, s *Spec) { set(n, &s.GoVersion, (*node).goVersion) }},
+	{"archives", func(n *node, s *Spec) { set(n, &s.Archives, (*node).archives) }},
+	{"trusted_keys", func(n *node, s *Spec) { s.TrustedKeys = n.trustedKeys() }},
+	{"sha256", func(n *node, s *Spec) { s.SHA256 = n.pins() }},
+	{"root", func(n *node, s *Spec) { set(n, &s.Root, (*node).place) }},
+	{"link", func(n *node, s *Spec) { set(n, &s.Link, (*node).place) }},
+	{"keep", func(n *node, s *Spec) {
 		if v, ok := n.integer(0, 100); ok {
 			s.Keep = int(v)
 		}
-	},
-	"env":         func(n *node, s *Spec) { s.Env = n.goEnv(s.Env) },
-	"environment": func(n *node, s *Spec) { s.Environment = n.environment() },
-	"environment_files": func(n *node, s *Spec) {
-		if v, ok := n.environmentFiles(); ok {
-			s.EnvironmentFiles = v
-		}
-	},
-	"verify":          func(n *node, s *Spec) { n.verify(&s.Verify) },
-	"user":            func(n *node, s *Spec) { s.User = n.user() },
-	"users":           func(n *node, s *Spec) { s.Users = n.users() },
-	"directories":     func(n *node, s *Spec) { s.Directories = n.directories() },
-	"preconditions":   func(n *node, s *Spec) { n.preconditions(&s.Preconditions) },
-	"slo":             func(n *node, s *Spec) { s.SLO = n.slo() },
-	"cache":           func(n *node, s *Spec) { s.Cache = n.cache() },
-	"uniform":         func(n *node, s *Spec) { s.Uniform = n.uniform() },
-	"ca_certificates": func(n *node, s *Spec) { s.CACertificates = n.caCertificates() },
-	"packages":        func(n *node, s *Spec) { s.Packages = n.packages() },
-	"netrc":           func(n *node, s *Spec) { s.Netrc = n.netrc() },
-	"modules":         func(n *node, s *Spec) { s.Modules = n.modules() },
-	"gopath":          func(n *node, s *Spec) { s.Gopath = n.gopath() },
-	"time":            func(n *node, s *Spec) { s.Time = n.time() },
-	"services":        func(n *node, s *Spec) { s.Services = n.services() },
-	"site_seed":       func(n *node, s *Spec) { s.SiteSeed = n.siteSeed() },
-	"firewall":        func(n *node, s *Spec) { s.Firewall = n.firewall() },
+	}},
+	{"env", func(n *node, s *Spec) { s.Env = n.goEnv(s.Env) }},
+	{"environment", func(n *node, s *Spec) { s.Environment = n.environment() }},
+	{"environment_files", func(n *node, s *Spec) { set(n, &s.EnvironmentFiles, (*node).environmentFiles) }},
+	{"verify", func(n *node, s *Spec) { n.verify(&s.Verify) }},
+	{"user", func(n *node, s *Spec) { s.User = n.user() }},
+	{"users", func(n *node, s *Spec) { s.Users = n.users() }},
+	{"directories", func(n *node, s *Spec) { s.Directories = n.directories() }},
+	{"preconditions", func(n *node, s *Spec) { n.preconditions(&s.Preconditions) }},
+	{"slo", func(n *node, s *Spec) { s.SLO = n.slo() }},
+	{"cache", func(n *node, s *Spec) { s.Cache = n.cache() }},
+	{"uniform", func(n *node, s *Spec) { s.Uniform = n.uniform() }},
+	{"ca_certificates", func(n *node, s *Spec) { s.CACertificates = n.caCertificates() }},
+	{"packages", func(n *node, s *Spec) { s.Packages = n.packages() }},
+	{"netrc", func(n *node, s *Spec) { s.Netrc = n.netrc() }},
+	{"modules", func(n *node, s *Spec) { s.Modules = n.modules() }},
+	{"gopath", func(n *node, s *Spec) { s.Gopath = n.gopath() }},
+	{"time", func(n *node, s *Spec) { s.Time = n.time() }},
+	{"services", func(n *node, s *Spec) { s.Services = n.services() }},
+	{"site_seed", func(n *node, s *Spec) { s.SiteSeed = n.siteSeed() }},
+	{"firewall", func(n *node, s *Spec) { s.Firewall = n.firewall() }},
 }
 
 // reserved are the names of later parts.
@@ -158,9 +144,9 @@ func (p *parser) unknown(n *node, bare string) {
 		n.fail("remove it; the name is reserved for a later gofleet", "is not yet supported by this gofleet")
 		return
 	}
-	names := make([]string, 0, len(readers))
-	for name := range readers {
-		names = append(names, name)
+	names := make([]string, len(readers))
+	for i, r := range readers {
+		names[i] = r.name
 	}
 	slices.Sort(names)
 	hint := "docs/variables.md lists every name"

@@ -21,50 +21,52 @@ func defaultPreconditions() Preconditions {
 	}
 }
 
-// preconditionReaders has one function for each precondition. A null has set
-// it off before they are called.
-var preconditionReaders = map[string]func(n *node, p *Preconditions){
-	"os":     func(n *node, p *Preconditions) { p.OS = n.names("os", "[linux]", osName) },
-	"arch":   func(n *node, p *Preconditions) { p.Arch = n.names("architecture", "[x86_64, aarch64]", archName) },
-	"kernel": func(n *node, p *Preconditions) { p.Kernel = n.versionRange(p.Kernel, `"4.14"`) },
-	"glibc":  func(n *node, p *Preconditions) { p.Glibc = n.versionRange(p.Glibc, `"2.28"`) },
-	"cpus":   func(n *node, p *Preconditions) { p.CPUs = n.amount(p.CPUs, "4", (*node).count) },
-	"memory": func(n *node, p *Preconditions) { p.Memory = n.amount(p.Memory, "2GB", (*node).size) },
-	"disk":   func(n *node, p *Preconditions) { p.Disk = n.amount(p.Disk, "1GB", (*node).size) },
-	"inodes": func(n *node, p *Preconditions) { p.Inodes = n.amount(p.Inodes, "20000", (*node).count) },
-	"noexec": func(n *node, p *Preconditions) {
+// preconditions has one function for each precondition, in the order in which
+// checks are made and documented. A null has set it off before they are called.
+var preconditions = []struct {
+	name string
+	read func(n *node, p *Preconditions)
+}{
+	{"os", func(n *node, p *Preconditions) { p.OS = n.names("os", "[linux]", osName) }},
+	{"arch", func(n *node, p *Preconditions) { p.Arch = n.names("architecture", "[x86_64, aarch64]", archName) }},
+	{"kernel", func(n *node, p *Preconditions) { p.Kernel = n.versionRange(p.Kernel, `"4.14"`) }},
+	{"glibc", func(n *node, p *Preconditions) { p.Glibc = n.versionRange(p.Glibc, `"2.28"`) }},
+	{"cpus", func(n *node, p *Preconditions) { p.CPUs = n.amount(p.CPUs, "4", (*node).count) }},
+	{"memory", func(n *node, p *Preconditions) { p.Memory = n.amount(p.Memory, "2GB", (*node).size) }},
+	{"disk", func(n *node, p *Preconditions) { p.Disk = n.amount(p.Disk, "1GB", (*node).size) }},
+	{"inodes", func(n *node, p *Preconditions) { p.Inodes = n.amount(p.Inodes, "20000", (*node).count) }},
+	{"noexec", func(n *node, p *Preconditions) {
 		if b, isBool := n.v.(bool); isBool && !b {
 			n.fail("write null to switch it off", "must be fail or warn, not false")
 		} else if s, ok := n.choice("fail", "warn"); ok {
 			p.Noexec = s
 		}
-	},
-	"clock":         func(n *node, p *Preconditions) { p.Clock = n.clock(p.Clock) },
-	"distributions": func(n *node, p *Preconditions) { p.Distributions = n.distributions() },
-	"commands":      func(n *node, p *Preconditions) { p.Commands = n.commandRequirements() },
-	"module_proxy":  func(n *node, p *Preconditions) { p.ModuleProxy = n.moduleProxy() },
-	"cgo":           func(n *node, p *Preconditions) { p.Cgo = n.cgo() },
-}
-
-// preconditionNames are in the order in which checks are made and documented.
-var preconditionNames = []string{
-	"os", "arch", "kernel", "glibc", "cpus", "memory", "disk", "inodes", "noexec", "clock", "distributions", "commands", "cgo", "module_proxy",
+	}},
+	{"clock", func(n *node, p *Preconditions) { p.Clock = n.clock(p.Clock) }},
+	{"distributions", func(n *node, p *Preconditions) { p.Distributions = n.distributions() }},
+	{"commands", func(n *node, p *Preconditions) { p.Commands = n.commandRequirements() }},
+	{"cgo", func(n *node, p *Preconditions) { p.Cgo = n.cgo() }},
+	{"module_proxy", func(n *node, p *Preconditions) { p.ModuleProxy = n.moduleProxy() }},
 }
 
 // preconditions reads gofleet_preconditions over the defaults in p.
 func (n *node) preconditions(p *Preconditions) {
-	m, ok := n.dict(preconditionNames, "write it like {memory: {min: 4GB}}")
+	names := make([]string, len(preconditions))
+	for i, one := range preconditions {
+		names[i] = one.name
+	}
+	m, ok := n.dict(names, "write it like {memory: {min: 4GB}}")
 	if !ok {
 		return
 	}
-	for _, name := range preconditionNames {
-		c, ok := m[name]
+	for _, one := range preconditions {
+		c, ok := m[one.name]
 		switch {
 		case !ok:
 		case c.v == nil || c.p.o.Lenient && c.v == "":
-			p.off(name)
+			p.off(one.name)
 		default:
-			preconditionReaders[name](c, p)
+			one.read(c, p)
 		}
 	}
 }

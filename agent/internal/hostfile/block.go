@@ -33,9 +33,6 @@ const (
 	blockJoined = "line:" // the line before had no end
 )
 
-// IsBlock tells blocks from other notes in rec.Files.
-func IsBlock(note string) bool { return strings.HasPrefix(note, blockNote) }
-
 func (b Block) begin() string {
 	return "# BEGIN gofleet " + b.Name + "; the next apply undoes changes\n"
 }
