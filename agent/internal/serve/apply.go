@@ -24,52 +24,14 @@ func (j *job) apply(ctx context.Context) error {
 		return j.applyToCurrent(ctx)
 	}
 	dir := j.store.Dir(s.GoVersion)
-	before, err := j.planHost(ctx)
-	if err != nil {
-		return err
-	}
-	switchSteps, err := j.store.PlanSwitch(j.state, s.GoVersion, j.record)
-	if err != nil {
-		return err
-	}
-	environSteps, err := j.planEnviron(ctx, dir)
-	if err != nil {
-		return err
-	}
-	after, err := j.planBaseline(ctx, baseline.AfterGo)
-	if err != nil {
-		return err
-	}
-	if err := j.missing(); err != nil {
-		return err
-	}
-	if err := j.planFiles(ctx); err != nil {
-		return err
-	}
-	sourceSteps, err := j.sourceSteps(ctx)
+	p, err := j.planApply(ctx, dir)
 	if err != nil {
 		return err
 	}
 	j.report.Go.After = s.GoVersion
 	j.noteDrift(ctx)
 	if j.changes.Checking() {
-		// In the order in which they are made.
-		for _, p := range before {
-			err = errors.Join(err, j.changes.Run(ctx, p.steps...))
-			j.judgeSSHD(ctx, p)
-		}
-		err = errors.Join(err, j.changes.Run(ctx, j.moduleSteps()...))
-		err = errors.Join(err, j.changes.Run(ctx, sourceSteps...))
-		err = errors.Join(err, j.changes.Run(ctx, j.installSteps(nil)...))
-		err = errors.Join(err, j.changes.Run(ctx, switchSteps...))
-		err = errors.Join(err, j.changes.Run(ctx, environSteps...))
-		err = errors.Join(err, j.changes.Run(ctx, j.removeModuleSteps()...))
-		err = errors.Join(err, j.changes.Run(ctx, after...))
-		err = errors.Join(err, j.prune(ctx))
-		if j.task.Action == wire.Apply {
-			err = errors.Join(err, j.judgeProxy(ctx, j.state.Link.Dir), unmet(j.report.Checks))
-		}
-		return err
+		return j.describe(ctx, p)
 	}
 
 	if err := j.keepAgent(ctx); err != nil {
@@ -85,38 +47,26 @@ func (j *job) apply(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, p := range before {
-		if err := j.make(ctx, p.name, p.steps); err != nil {
-			return errors.Join(err, staged.Discard())
-		}
-		j.judgeSSHD(ctx, p)
-	}
-	if err := j.judgePackages(ctx); err != nil {
-		return errors.Join(err, staged.Discard())
-	}
-	if err := j.make(ctx, "modules", j.moduleSteps()); err != nil {
-		return errors.Join(err, staged.Discard())
-	}
-	if err := j.make(ctx, "gopath", sourceSteps); err != nil {
+	if err := j.makeBeforeGo(ctx, p); err != nil {
 		return errors.Join(err, staged.Discard())
 	}
 	if err := j.make(ctx, "install", j.installSteps(staged)); err != nil {
 		return err
 	}
-	if staged == nil && len(switchSteps) > 0 {
+	if staged == nil && len(p.link) > 0 {
 		// It was verified when it was installed; since then it lay there unused.
 		if err := j.verify(ctx, dir, s.GoVersion); err != nil {
 			return err
 		}
 	}
-	if err := j.make(ctx, "switch", switchSteps); err != nil {
+	if err := j.make(ctx, "switch", p.link); err != nil {
 		return err
 	}
 	// Planned again: a new toolchain brought a go.env of its own.
-	if environSteps, err = j.planEnviron(ctx, dir); err != nil {
+	if p.environ, err = j.planEnviron(ctx, dir); err != nil {
 		return err
 	}
-	if err := j.make(ctx, "environment", environSteps); err != nil {
+	if err := j.make(ctx, "environment", p.environ); err != nil {
 		return err
 	}
 	if err := j.requireProxy(ctx, dir); err != nil {
@@ -125,10 +75,76 @@ func (j *job) apply(ctx context.Context) error {
 	if err := j.make(ctx, "modules", j.removeModuleSteps()); err != nil {
 		return err
 	}
-	if err := j.make(ctx, "services", after); err != nil {
+	if err := j.make(ctx, "services", p.after); err != nil {
 		return err
 	}
 	return j.prune(ctx)
+}
+
+// applyPlan is what an apply is going to do, beside what comes with the
+// archive.
+type applyPlan struct {
+	before                        []phase // before Go comes
+	sources, link, environ, after []change.Step
+}
+
+// planApply plans everything that may be refused.
+func (j *job) planApply(ctx context.Context, dir string) (p applyPlan, err error) {
+	if p.before, err = j.planHost(ctx); err != nil {
+		return p, err
+	}
+	if p.link, err = j.store.PlanSwitch(j.state, j.task.Spec.GoVersion, j.record); err != nil {
+		return p, err
+	}
+	if p.environ, err = j.planEnviron(ctx, dir); err != nil {
+		return p, err
+	}
+	if p.after, err = j.planBaseline(ctx, baseline.AfterGo); err != nil {
+		return p, err
+	}
+	if err = j.missing(); err != nil {
+		return p, err
+	}
+	if err = j.planFiles(ctx); err != nil {
+		return p, err
+	}
+	p.sources, err = j.sourceSteps(ctx)
+	return p, err
+}
+
+// describe says what would be done, in the order in which it would be.
+func (j *job) describe(ctx context.Context, p applyPlan) (err error) {
+	for _, b := range p.before {
+		err = errors.Join(err, j.changes.Run(ctx, b.steps...))
+		j.judgeSSHD(ctx, b)
+	}
+	for _, steps := range [][]change.Step{
+		j.moduleSteps(), p.sources, j.installSteps(nil), p.link, p.environ, j.removeModuleSteps(), p.after,
+	} {
+		err = errors.Join(err, j.changes.Run(ctx, steps...))
+	}
+	err = errors.Join(err, j.prune(ctx))
+	if j.task.Action == wire.Apply {
+		err = errors.Join(err, j.judgeProxy(ctx, j.state.Link.Dir), unmet(j.report.Checks))
+	}
+	return err
+}
+
+// makeBeforeGo makes what the new toolchain is to find when it is verified.
+func (j *job) makeBeforeGo(ctx context.Context, p applyPlan) error {
+	for _, b := range p.before {
+		if err := j.make(ctx, b.name, b.steps); err != nil {
+			return err
+		}
+		j.judgeSSHD(ctx, b)
+	}
+	if err := j.judgePackages(ctx); err != nil {
+		return err
+	}
+	if err := j.make(ctx, "modules", j.moduleSteps()); err != nil {
+		return err
+	}
+	return j.make(ctx, "gopath", p.sources)
 }
 
 // applyToCurrent is apply where no version is asked for: an audit.
