@@ -13,6 +13,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/gofleet/gofleet/agent/internal/account"
@@ -100,6 +101,7 @@ func Look(ctx context.Context, p record.Gopath, t Trees) (*Plan, error) {
 			return nil, err
 		}
 	}
+	slices.Reverse(plan.Remove) // what is in a directory before it
 	return plan, nil
 }
 
@@ -144,7 +146,7 @@ func (p *Plan) judge(name string, now asuser.Entry, t Trees) error {
 			return p.inTheWay(name, "it is no directory")
 		}
 		if there && now.Type == asuser.File {
-			p.Remove = append([]string{name}, p.Remove...)
+			p.Remove = append(p.Remove, name)
 			p.Files++
 		}
 		return nil // made for what is in it
@@ -157,7 +159,7 @@ func (p *Plan) judge(name string, now asuser.Entry, t Trees) error {
 	switch {
 	case want == nil:
 		if there && ours && (now.Type == asuser.File || now.Type == asuser.Dir) {
-			p.Remove = append([]string{name}, p.Remove...) // what is in it has come after it
+			p.Remove = append(p.Remove, name)
 			if now.Type == asuser.File {
 				p.Files++
 			}
@@ -169,7 +171,7 @@ func (p *Plan) judge(name string, now asuser.Entry, t Trees) error {
 		if old == nil || !old.Dir {
 			return p.inTheWay(name, "it is a directory")
 		}
-		p.Remove = append([]string{name}, p.Remove...)
+		p.Remove = append(p.Remove, name)
 		p.Write = append(p.Write, name)
 	case there && !ours && !p.same(now, want):
 		return p.inTheWay(name, "its content is another")
