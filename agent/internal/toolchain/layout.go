@@ -148,7 +148,7 @@ type Store struct {
 	Layout
 	Gofleet string // the controller's version, kept in manifests
 
-	// Fault, if set, is called at each of FaultPoints. Tests end the process
+	// Fault, if set, is called at each of faultPoints. Tests end the process
 	// there.
 	Fault func(point string)
 
