@@ -15,9 +15,9 @@ EMBED    := controller/internal/agents/bin
 # build faster: make build PLATFORMS=linux-amd64
 PLATFORMS ?= linux-amd64 linux-arm64 linux-386 linux-armv6l linux-ppc64le linux-s390x linux-riscv64
 # Agents travel to every new host: what is not inlined is smaller, by a tenth.
-# What spends a host's time stays inlined and keeps buffers on the stack for small
-# slices, whose code is large; and the older garbage collector is
-# smaller by a hundredth, as long as there is one (docs/performance.md).
+# What spends a host's time stays inlined, and has buffers on the stack for
+# slices that may be small. The older garbage collector is smaller by a
+# hundredth, as long as there is one (docs/performance.md).
 HOT         := github.com/klauspost/compress/... github.com/gofleet/gofleet/agent/gunzip encoding/binary internal/byteorder crypto/... hash/crc32
 AGENT_FLAGS := -trimpath -gcflags='all=-l -d=variablemakethreshold=0' $(HOT:%=-gcflags=%=) -ldflags='-s -w -buildid= -funcalign=4'
 AGENT_SRC := $(shell find agent -name '*.go' -not -name '*_test.go') go.mod go.sum
