@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/gofleet/gofleet/agent/internal/change"
@@ -104,7 +105,7 @@ func (st *State) hint() string {
 		return "no toolchain of gofleet's is on this host"
 	}
 	// Not by when they were installed, in which hosts differ.
-	slices.SortFunc(names, func(a, b string) int { return spec.CompareVersions(b, a) })
+	sort.SliceStable(names, func(i, j int) bool { return spec.CompareVersions(names[i], names[j]) > 0 })
 	return "on this host: " + strings.Join(names, ", ")
 }
 
