@@ -9,14 +9,19 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import re
 import socket
 from collections.abc import Mapping, Sequence
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.gofleet.golang.plugins.doc_fragments.variables import ModuleDocFragment
 from ansible_collections.gofleet.golang.plugins.plugin_utils import archives, authorities, channel, errors, filetrees, fresh, local, programs
 
 PREFIX = "gofleet_"
+OPTIONS = re.findall(r"^  (\w+):$", ModuleDocFragment.DOCUMENTATION, re.MULTILINE)
+VARIABLE = re.compile(r"(?<![\w/.-])%s(?=(?:%s)\b)" % (PREFIX, "|".join(OPTIONS)))
 
 # What a host may put into the result. Anything else, such as facts, is dropped.
 RESULT = (
@@ -30,6 +35,7 @@ class AgentTask(ActionBase):
 
     TRANSFERS_FILES = False
     INFO = False
+    _option_prefix = ""
     _supports_async = False
     _supports_check_mode = True
 
@@ -47,12 +53,14 @@ class AgentTask(ActionBase):
             if self._notes:
                 result["warnings"] = self._notes + list(result.get("warnings") or [])
         except errors.Refused as err:
-            result = {"changed": False, "failed": True, "kind": err.kind, "hint": err.hint}
-            result["msg"] = "%s; %s" % (err, err.hint) if err.hint else str(err)
+            result = {"changed": False, "failed": True, "kind": err.kind, "msg": str(err)}
+            if err.hint:
+                result.update(hint=err.hint, msg="%s; %s" % (err, err.hint))
         except (channel.Failed, authorities.Unusable, programs.Missing) as err:
             # As a result: Ansible before 2.19 announces an exception as such.
             result = {"changed": False, "failed": True, "msg": str(err)}
-        return {key: result[key] for key in RESULT if key in result}
+        result = {key: result[key] for key in RESULT if key in result}
+        return result if self._option_prefix else {k: v if k == "diff" else _as_options(v) for k, v in result.items()}
 
     def _refuse_what_cannot_work(self):
         if self._task.async_val:
@@ -74,12 +82,11 @@ class AgentTask(ActionBase):
 
     def _arguments(self):
         """Give what the agent is told: the task's arguments, and who asks."""
-        given = {str(k): _plain(v) for k, v in self._task.args.items()}
-        prefix = ""
-        if _truth(given.pop("from_variables", False)):
-            prefix = PREFIX
+        given = _plain(self._task.args)
+        if _truth(given.pop("from_variables", False), "from_variables"):
+            self._option_prefix = PREFIX
             given = self._with_variables(given)
-        self._option_prefix = prefix
+        prefix = self._option_prefix
         self._root = given.get(prefix + "root")
         trust = prefix + "ca_certificates"
         if given.get(trust) and given.get("state", "present") == "present":
@@ -100,14 +107,10 @@ class AgentTask(ActionBase):
     def _with_variables(self, given):
         """Give the host's gofleet_ variables, and over them the options of the task."""
         own = ("state", "version", "deep")
-        merged = {k: v for k, v in given.items() if k in own}
-        for name in sorted(self._vars):
-            if not name.startswith(PREFIX):
-                continue
-            value = _plain(self._templar.template(self._vars[name]))
-            if not (isinstance(value, dict) and "changed" in value):  # what a task has registered
-                merged[name] = value
-        merged.update({PREFIX + k: v for k, v in given.items() if k not in own})
+        # As one dictionary: what is to be omitted has no place alone, since ansible-core 2.19.
+        mine = self._templar.template({k: v for k, v in self._vars.items() if k.startswith(PREFIX)})
+        merged = {k: v for k, v in _plain(mine, self._vars.get("omit")).items() if not _registered(v)}
+        merged.update({k if k in own else PREFIX + k: v for k, v in given.items()})
         return merged
 
     def _judge_first(self, arguments):
@@ -259,8 +262,22 @@ def _once_more(asked, what, most):
     return asked[what] == 1
 
 
-def _plain(value):
-    """Give a value as JSON has it, whatever Ansible has wrapped it in."""
+def _as_options(value):
+    """Give a result whose texts call variables what a task without from_variables calls them."""
+    if isinstance(value, dict):
+        return {k: _as_options(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_as_options(v) for v in value]
+    return VARIABLE.sub("", value) if isinstance(value, str) else value
+
+
+def _registered(value):
+    """Tell whether a variable is what a task has registered."""
+    return isinstance(value, dict) and "changed" in value
+
+
+def _plain(value, omit=None):
+    """Give a value as JSON has it, whatever Ansible has wrapped it in, without what stands for omit."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
@@ -268,14 +285,17 @@ def _plain(value):
     if isinstance(value, float):
         return float(value)
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): _plain(v, omit) for k, v in value.items() if omit is None or v != omit}
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) and not hasattr(value, "encode"):
-        return [_plain(v) for v in value]
+        return [_plain(v, omit) for v in value if omit is None or v != omit]
     return str(value)
 
 
-def _truth(value):
-    return str(value).strip().lower() in ("true", "yes", "on", "1", "y", "t")
+def _truth(value, option):
+    try:
+        return value not in (None, "") and boolean(value)
+    except TypeError as err:
+        raise channel.Failed("%s is %r, which is neither true nor false" % (option, value)) from err
 
 
 def _user():

@@ -210,7 +210,8 @@ def _look(directory, question, option):
         )
     for name in question["names"]:
         path = os.path.join(directory, name)
-        if os.path.exists(path):
+        with known.readable(path), contextlib.suppress(FileNotFoundError):
+            os.stat(path)
             return path
     raise _missing(question, directory)
 

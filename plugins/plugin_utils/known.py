@@ -73,6 +73,15 @@ def circumstances(gofleet, question, directory, place):
     return [question, directory, place_stamp(place)] + [stamp(path) for path in [gofleet] + beside_it + keys]
 
 
+@contextlib.contextmanager
+def readable(path):
+    """Refuse an archive that the system does not let us read."""
+    try:
+        yield
+    except OSError as err:
+        raise Refused("archive_missing", "read %s: %s" % (path, err.strerror), "let the user that runs ansible-playbook read it") from err
+
+
 def changed(path):
     return Refused("archive_corrupt", "refuse %s: it was changed while it was read" % path, "run the same play again")
 
@@ -80,17 +89,11 @@ def changed(path):
 def _sums(path):
     """Give the sums of a file."""
     whole, chunks, size = hashlib.sha256(), [], 0
-    try:
-        with open(path, "rb") as f:
-            while True:
-                block = f.read(CHUNK)
-                if not block:
-                    break
-                whole.update(block)
-                chunks.append(hashlib.sha256(block).hexdigest())
-                size += len(block)
-    except OSError as err:
-        raise Refused("archive_missing", "read %s: %s" % (path, err.strerror)) from err
+    with readable(path), open(path, "rb") as f:
+        while block := f.read(CHUNK):
+            whole.update(block)
+            chunks.append(hashlib.sha256(block).hexdigest())
+            size += len(block)
     return {"sha256": whole.hexdigest(), "size": size, "chunks": chunks}
 
 

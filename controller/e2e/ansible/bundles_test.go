@@ -63,7 +63,7 @@ func TestBundles(t *testing.T) {
 			w.Errorf("kind is %s", r.Kind)
 		}
 		wrong := dict{"sha256": dict{"linux-amd64": strings.Repeat("0", 64), "linux-arm64": strings.Repeat("0", 64)}}
-		w.refused(options("1.99.1", whole, wrong), nil, "gofleet_sha256 pins", "-l", "h1")
+		w.refused(options("1.99.1", whole, wrong), nil, ": sha256 pins", "-l", "h1")
 		w.refused(options("1.99.9", whole), nil, "no archive of go1.99.9", "-l", "h1")
 		w.install(options("1.99.1", whole), nil, true, "--check", "-l", "h1")
 		if after := w.left("h1"); after != before {
