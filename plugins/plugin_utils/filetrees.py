@@ -44,7 +44,7 @@ class FileTree:
     def index(self, name):
         """Give one small file of the tree, packed. The list names its sum."""
         with known.Cache(self.place) as cache:
-            return _ask(cache, "index " + name, self.question, self.place, self.directory, audit=True, index=name)["manifest"]
+            return _ask(cache, ["index " + name], self.question, self.place, self.directory, audit=True, index=name)["manifest"]
 
     def prepare(self, lacks):
         """Have gofleet make what travels to a host that lacks these files. Hosts that lack the same get the same."""
@@ -103,9 +103,8 @@ def find(question, directory, prefix, audit):
         )
     part = question["part"]
     with known.Cache(place) as cache:
-        found = cache.kept(part, _key(question, place, directory)) if audit else None
-        if found is None:
-            found = _ask(cache, "list of " + part if audit else part, question, place, directory, audit=audit)
+        # What was listed for an install serves an audit too.
+        found = _ask(cache, [part, "list of " + part] if audit else [part], question, place, directory, audit=audit)
     return FileTree(question, place, directory, found)
 
 
@@ -119,12 +118,14 @@ def _key(question, place, directory):
     return key
 
 
-def _ask(cache, what, question, place, directory, **more):
-    """Give what gofleet says, or has said before."""
+def _ask(cache, names, question, place, directory, **more):
+    """Give what gofleet says, or has said before under one of the names, the last of which is for what it says now."""
     key = _key(question, place, directory)
-    found = cache.kept(what, key)
-    if found is None:
-        found = beside.files(beside.program(), question, place, directory, **more)
-        cache.keep(what, key, found)
-        cache.save()
+    for name in names:
+        found = cache.kept(name, key)
+        if found is not None:
+            return found
+    found = beside.files(beside.program(), question, place, directory, **more)
+    cache.keep(names[-1], key, found)
+    cache.save()
     return found

@@ -153,6 +153,18 @@ func TestModulesAndSources(t *testing.T) {
 				w.Errorf("info about %s:\n%s", about.from, out)
 			}
 		}
+		// Where it is known what a directory of sources has, it is looked through once.
+		w.env = append(w.env, "XDG_CACHE_HOME="+filepath.Join(w.dir, "cache"))
+		for _, want := range []int{-1, 1} { // the first time gofleet reads it too
+			opens := w.opens(filepath.Join(w.dir, "legacy/corp.example/app"))
+			events, out := w.playbook(info, vars("1.26.8", one), "-l", "h1")
+			if r := w.one(events, out); r.Failed || r.Would {
+				w.Errorf("info:\n%s", out)
+			}
+			if got := opens(); want > 0 && got != want {
+				w.Errorf("sources were looked through %d times, want %d", got, want)
+			}
+		}
 		// Without the variables both go.
 		play = w.plays(nil, dict{"roles": []string{"gofleet.golang.toolchain"}, "become": true})
 		r = role(w.vars("1.26.8"), true)
