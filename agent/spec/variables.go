@@ -33,7 +33,7 @@ func Variables() []Variable {
 		{Name: "shell", Type: "path", Default: DefaultShell, Help: "login shell of a new account"},
 		{Name: "groups", Type: "list", Elements: "str", Default: []any{}, Help: "further groups"},
 		{Name: "authorized_keys", Type: "list", Elements: "str", Default: []any{}, Help: "public keys, each one line"},
-		{Name: "exclusive", Type: "bool", Default: false, Help: "authorized_keys has these keys and no others"},
+		{Name: "exclusive", Type: "bool", Default: false, Help: "the file of keys has these and no others"},
 		{Name: "sudo", Type: "raw", Default: "none", Help: "none, or the commands allowed without a password"},
 	}
 	return []Variable{

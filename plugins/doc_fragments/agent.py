@@ -35,9 +35,8 @@ notes:
   - Works with the connections C(ssh), C(local) and C(paramiko_ssh) and with others that run a POSIX shell. It does not work with Mitogen.
   - The agent is kept on the host as C(/usr/local/lib/gofleet/agent/<sha256>), or below C(~/.cache/gofleet) of an ordinary user, by the module that installs.
   - An archive is believed for a pin in O(sha256) or for the table of official sums in the collection.
-    Other evidence is judged by the program C(gofleet), which then has to be on the PATH beside ansible-playbook,
-    or named by the environment variable E(GOFLEET).
-  - Archives are judged before anything travels to the host. A bundle in O(archives) is read by the program C(gofleet).
-  - O(slo) is checked, so that an inventory for gofleet can be used, and has no effect.
+    Other evidence, bundles, O(modules), O(gopath) and O(packages) are read by the program C(gofleet),
+    which has to be on the PATH beside ansible-playbook, or named by the environment variable E(GOFLEET).
+  - O(slo), O(site_seed) and O(uniform) are checked, so that an inventory for gofleet can be used, and have no effect.
   - Relative paths in O(archives) are relative to the directory of the host's inventory.
 """

@@ -156,7 +156,7 @@ options:
         default: []
       exclusive:
         description:
-          - Authorized_keys has these keys and no others.
+          - The file of keys has these and no others.
         type: bool
         default: false
       sudo:
@@ -211,7 +211,7 @@ options:
         default: []
       exclusive:
         description:
-          - Authorized_keys has these keys and no others.
+          - The file of keys has these and no others.
         type: bool
         default: false
       sudo:
@@ -233,7 +233,7 @@ options:
         required: true
       owner:
         description:
-          - The account that it belongs to, which may be one of gofleet_users.
+          - The account that it belongs to, which may be one of users.
         type: str
         default: root
       group:

@@ -15,7 +15,6 @@ description:
   - The archive is taken from the controller, believed only with evidence, and travels only to hosts that need it. No host downloads anything.
   - A new toolchain is verified on the host before the link is switched to it in one step. What a crash leaves is swept by the next run.
   - The work is done by gofleet's agent, a static program in the collection. The host needs no Python.
-  - Bundles, O(modules), O(gopath) and O(packages) are read by the program C(gofleet) beside ansible-playbook, on the PATH or named by E(GOFLEET).
 options:
   state:
     description:
@@ -51,7 +50,7 @@ EXAMPLES = r"""
     go_version: "1.26.8"
     archives: ../archives
     sha256:
-      linux-amd64: d0f7d4d0d5c5a1c6f5e4b1f1f6c2b7a8c9d0e1f2a3b4c5d6e7f8091a2b3c4d5e
+      linux-amd64: d0f743b33e8d8945e6b1f432edd15785c70507121d6e2a723b21285eddf8b57b
     env:
       GOPROXY: https://proxy.example.net
     user:
@@ -94,7 +93,7 @@ msg:
   type: str
   sample: "go1.26.8 (was go1.26.7): install go1.26.8; switch /usr/local/go to go1.26.8"
 status:
-  description: How the host stands.
+  description: One of ok, changed (in check mode it would be), unmet and failed.
   returned: when the agent could begin
   type: str
   sample: changed
@@ -127,13 +126,13 @@ checks:
     status: {description: One of pass and warn and fail., type: str, returned: always, sample: pass}
     actual: {description: What the host has., type: str, returned: always, sample: 16 GB}
     wanted: {description: What is asked for., type: str, returned: always, sample: "at least 2 GB, 8 GB recommended"}
-    hint: {description: The way out., type: str, returned: when the check does not pass, sample: ""}
+    hint: {description: The way out., type: str, returned: when the check does not pass, sample: "give the host more memory, or lower preconditions.memory.min"}
 unmet:
   description: The preconditions that fail, each with its way out.
   returned: when there are any
   type: list
   elements: str
-  sample: ["memory is 512 MB, wanted at least 2 GB; give the host more memory"]
+  sample: ["memory is 512 MB, wanted at least 2 GB; give the host more memory, or lower preconditions.memory.min"]
 errors:
   description: What is wrong with the options or variables, each with its way out.
   returned: when something is
@@ -142,7 +141,7 @@ errors:
   sample: ['keep: is 500; it must be from 0 to 100']
 kind:
   description: The kind of error, one of the list in C(docs/errors.md).
-  returned: on failure
+  returned: on failure of a kind; options that are wrong, and agents that cannot be started, are of none
   type: str
   sample: precondition_unmet
 hint:

@@ -93,11 +93,22 @@ checks:
   returned: when the agent could begin
   type: list
   elements: dict
-  sample: []
+  sample:
+    - {name: memory, status: pass, actual: 16 GB, wanted: "at least 2 GB, 8 GB recommended"}
 errors:
   description: What is wrong with the options or variables, each with its way out.
   returned: when something is
   type: list
   elements: str
-  sample: []
+  sample: ['keep: is 500; it must be from 0 to 100']
+kind:
+  description: The kind of error, one of the list in C(docs/errors.md).
+  returned: on failure of a kind; options that are wrong, and agents that cannot be started, are of none
+  type: str
+  sample: needs_root
+hint:
+  description: The way out.
+  returned: on failure, where there is one
+  type: str
+  sample: "become root with become: true, or set root to a directory in the user's home"
 """

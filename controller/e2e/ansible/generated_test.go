@@ -116,7 +116,11 @@ func (o option) write(b *bytes.Buffer) {
 	line := func(format string, args ...any) { fmt.Fprintf(b, o.indent+format+"\n", args...) }
 	line("%s:", o.Name)
 	line("  description:")
-	line("    - %s", quoted(sentence(o.Help)))
+	help := o.Help
+	if o.module {
+		help = strings.ReplaceAll(help, "gofleet_", "")
+	}
+	line("    - %s", quoted(sentence(help)))
 	keep := o.module || o.Type == "str" || o.Type == "path"
 	if o.module && o.Name == "go_version" {
 		line("    - Required by M(gofleet.golang.toolchain), unless it removes or rolls back.")
