@@ -103,7 +103,7 @@ errors:
   sample: ['keep: is 500; it must be from 0 to 100']
 kind:
   description: The kind of error, one of the list in C(docs/errors.md).
-  returned: on failure of a kind; options that are wrong, and agents that cannot be started, are of none
+  returned: on failure; options and keywords that are wrong are of no kind
   type: str
   sample: needs_root
 hint:

@@ -18,6 +18,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.utils.display import Display
 
 from ansible_collections.gofleet.golang.plugins.plugin_utils import bootstrap, programs
+from ansible_collections.gofleet.golang.plugins.plugin_utils.errors import Refused
 
 PIECE = 8 << 20
 
@@ -72,15 +73,14 @@ class Channel:
             word, rest = self._bring_agent(arguments, rest)
         if word == "result":
             return _decode(rest)
-        raise Failed(_failure(word, rest))
+        raise _refusal(word, rest)
 
     def _bring_agent(self, arguments, said):
         system, machine, gz = (said.split() + ["", "", ""])[:3]
         agent = programs.for_machine(self._agents, machine) if system == "Linux" else None
         if agent is None:
-            raise Failed(
-                "there is no agent for %s %s; there are agents for: %s" % (system, machine, ", ".join(sorted(a.platform for a in self._agents)))
-            )
+            served = ", ".join(sorted(a.platform.partition("/")[2] for a in self._agents))
+            raise Refused("platform", "there is no agent for this host: %s %s" % (system, machine), "gofleet serves linux on " + served)
         self._before(agent.platform, arguments)
         text = _line(arguments)
         if not self._stdin:
@@ -219,14 +219,24 @@ def _uncompressed(ssh_args):
     return shlex.join(out)
 
 
-def _failure(word, rest):
+def _refusal(word, rest):
+    """Give why the agent does not run on the host, as gofleet says it."""
     if word == "noexec":
-        return "the agent cannot be started: no directory that nobody else can change takes programs that may run; tried%s" % rest
+        return Refused(
+            "agent_failed",
+            "start the agent: no directory to start a program from (tried %s)" % ", ".join(dict.fromkeys(rest.split())),
+            "one of them must be writable, not be mounted noexec, and no other user may be able to change it or what is above it; "
+            "set TMPDIR in the task's environment to a place that is so",
+        )
     if word == "corrupt":
-        return "the agent did not arrive as it was sent; run the same play again"
+        return Refused("agent_failed", "start the agent: what arrived on the host is not what was sent", "run the same play again")
     if word == "died":
-        return "the agent could not be run, or was killed: exit code %s" % rest
-    return "the host's answer is not understood: %s" % word
+        return Refused(
+            "agent_failed",
+            "start the agent: it cannot run on this host, or was killed (exit code %s)" % rest,
+            "the kernel may be too old, of another architecture, or set up to run known programs only (fapolicyd, SELinux)",
+        )
+    return Failed("the host's answer is not understood: %s" % word)
 
 
 def _decode(text):

@@ -2,13 +2,13 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Why an archive is not used."""
+"""Why an archive is not used, or a host is not served."""
 
 from __future__ import annotations
 
 
 class Refused(Exception):
-    """An archive that is missing or not believed. It has a kind and a way out."""
+    """A failure of a kind of docs/errors.md, with its way out."""
 
     def __init__(self, kind, message, hint=""):
         super().__init__(message)

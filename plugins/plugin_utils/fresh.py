@@ -10,8 +10,9 @@ import contextlib
 
 from ansible.errors import AnsibleError
 
-from ansible_collections.gofleet.golang.plugins.plugin_utils import channel
+from ansible_collections.gofleet.golang.plugins.plugin_utils import channel, errors
 
+FAILURES = (channel.Failed, errors.Refused, AnsibleError)
 HINT = "look for a rule on the host that comes before gofleet's, or for an address that allow does not have"
 
 
@@ -31,14 +32,14 @@ def prove(connection, run, arguments, token, result):
         if not answer.get("failed"):
             return result
         why = answer.get("msg", "")
-    except (channel.Failed, AnsibleError) as err:
+    except FAILURES as err:
         why = str(err)
     back = "the old ones are back"
     try:
         answer = tell("restore")
         if answer.get("failed"):
             back = answer.get("msg", "")
-    except (channel.Failed, AnsibleError):
+    except FAILURES:
         back = "the host brings the old ones back within a minute"
     msg = "a fresh login did not come through the firewall's new rules, and %s: %s; %s" % (back, why, HINT)
     return dict(result, failed=True, kind="lockout", msg=msg, hint=HINT)

@@ -129,8 +129,13 @@ func (w *world) hasConnection(name string) bool {
 
 // TestRefusals: what cannot work is refused in words that say why.
 func TestRefusals(t *testing.T) {
-	eachAnsible(t, []lab.HostConfig{{}}, func(w *world) {
+	eachAnsible(t, []lab.HostConfig{{Noexec: []string{"/tmp", "/home"}}}, func(w *world) {
 		w.refused(w.options("1.26.8"), dict{"async": 60}, "does not support async")
+		home := merge(w.options("1.26.8"), dict{"root": "/home/plain/gofleet"})
+		r := w.refused(home, dict{"become": false, "vars": dict{"ansible_user": lab.PlainUser}}, "no directory to start a program from (tried ")
+		if r.Kind != "agent_failed" || !strings.Contains(r.text(), "set TMPDIR in the task's environment") {
+			w.Errorf("where no program may run: %+v", r)
+		}
 		w.refused(w.options("1.26.8"), dict{"become": false}, "an ordinary user cannot install to /usr/local/lib/gofleet; become root")
 		w.refused(w.options("1.26.8"), dict{"become": true, "vars": dict{"ansible_user": lab.OpsUser}}, "assword") // Ansible's own words
 
