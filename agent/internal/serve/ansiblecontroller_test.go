@@ -28,6 +28,10 @@ func TestQuestions(t *testing.T) {
 	if err := Questions(strings.NewReader(`{"keep":500}`), nil, &out); err != nil || !strings.Contains(out.String(), `"failed":true`) || !strings.Contains(out.String(), "keep: is 500") {
 		t.Errorf("wrong arguments: %v, %s", err, out.String())
 	}
+	out.Reset()
+	if err := Questions(strings.NewReader(`{"keeep":2,"rooot":"/x","keep":500,"go_version":"1.26.8"}`), nil, &out); err != nil || !strings.Contains(out.String(), "did you mean keep? keep: is 500; it must be from 0 to 100. rooot: ") {
+		t.Errorf("three errors: %v, %s", err, out.String())
+	}
 	if err := Questions(strings.NewReader(`{"go_version":"1.26.8"}`), []string{"vax"}, &out); err == nil {
 		t.Error("vax is a platform")
 	}

@@ -56,7 +56,7 @@ func refusal(err error) *moduleResult {
 			r.Errors = append(r.Errors, withHint(e.Error(), e.Hint))
 		}
 		shown := r.Errors[:min(len(r.Errors), 3)]
-		if r.Msg = strings.Join(shown, ". "); len(shown) < len(r.Errors) {
+		if r.Msg = strings.ReplaceAll(strings.Join(shown, ". "), "?. ", "? "); len(shown) < len(r.Errors) {
 			r.Msg += fmt.Sprintf(". And %d more, see errors", len(r.Errors)-len(shown))
 		}
 		return r
