@@ -135,20 +135,15 @@ def find(question, directory, option):
         if _is_bundle(location):
             return _from_bundle(location, question, directory, option)
         return _believe(_look(location, question, option), question, directory)
-    path, fresh = _download(location, question)
-    try:
-        return _believe(path, question, directory)
-    except Refused:
-        _forget(path)
-        if fresh:
-            raise
-    # What was fetched before may be what the server no longer has.
-    path, fresh = _download(location, question)
-    try:
-        return _believe(path, question, directory)
-    except Refused:
-        _forget(path)
-        raise
+    while True:
+        path, fresh = _download(location, question)
+        try:
+            return _believe(path, question, directory)
+        except Refused:
+            _forget(path)
+            if fresh:
+                raise
+            # What was fetched before may be what the server no longer has.
 
 
 def _believe(path, question, directory):
