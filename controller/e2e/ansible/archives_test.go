@@ -188,7 +188,7 @@ func TestExamples(t *testing.T) {
 			// What stands for the reader's own.
 			for old, now := range map[string]string{
 				"/srv/go-archives": w.archives, "../archives": w.archives, "[gcc, git]": "[sh]", "{min: 4GB}": "{min: 64MB}",
-				"linux-amd64: " + official: "linux-" + runtime.GOARCH + ": " + w.pins["1.26.8"],
+				"linux-amd64: " + official:     "linux-" + runtime.GOARCH + ": " + w.pins["1.26.8"],
 				"\n    root: /home/ci/gofleet": "\n    root: /home/plain/gofleet\n    sha256: {linux-" + runtime.GOARCH + ": " + w.pins["1.26.8"] + "}\n  vars: {ansible_user: plain}",
 			} {
 				text = strings.ReplaceAll(text, old, now)

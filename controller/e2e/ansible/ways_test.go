@@ -129,13 +129,8 @@ func (w *world) hasConnection(name string) bool {
 
 // TestRefusals: what cannot work is refused in words that say why.
 func TestRefusals(t *testing.T) {
-	eachAnsible(t, []lab.HostConfig{{Noexec: []string{"/tmp", "/home"}}}, func(w *world) {
+	eachAnsible(t, []lab.HostConfig{{}}, func(w *world) {
 		w.refused(w.options("1.26.8"), dict{"async": 60}, "does not support async")
-		home := merge(w.options("1.26.8"), dict{"root": "/home/plain/gofleet"})
-		r := w.refused(home, dict{"become": false, "vars": dict{"ansible_user": lab.PlainUser}}, "no directory to start a program from (tried ")
-		if r.Kind != "agent_failed" || !strings.Contains(r.text(), "set TMPDIR in the task's environment") {
-			w.Errorf("where no program may run: %+v", r)
-		}
 		w.refused(w.options("1.26.8"), dict{"become": false}, "an ordinary user cannot install to /usr/local/lib/gofleet; become root")
 		w.refused(w.options("1.26.8"), dict{"become": true, "vars": dict{"ansible_user": lab.OpsUser}}, "assword") // Ansible's own words
 
@@ -146,6 +141,13 @@ func TestRefusals(t *testing.T) {
 			"ANSIBLE_STRATEGY_PLUGINS="+filepath.Join(mitogen, "ansible_mitogen/plugins/strategy"))
 		w.refused(w.options("1.26.8"), nil, "does not work with Mitogen, which needs Python on the host and replaces Ansible's connections. Run this play with strategy: linear")
 		w.env = env
+
+		w.exec("h1", "sh", "-ec", "mount -t tmpfs -o noexec,mode=1777 none /tmp; mount --bind /home/plain /home/plain; mount -o remount,bind,noexec /home/plain")
+		home := merge(w.options("1.26.8"), dict{"root": "/home/plain/gofleet"})
+		r := w.refused(home, dict{"become": false, "vars": dict{"ansible_user": lab.PlainUser}}, "no directory to start a program from (tried ")
+		if r.Kind != "agent_failed" || !strings.Contains(r.text(), "set TMPDIR in the task's environment") {
+			w.Errorf("where no program may run: %+v", r)
+		}
 	})
 }
 
