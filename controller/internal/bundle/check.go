@@ -170,17 +170,8 @@ func (c *checker) sum(ctx context.Context, r io.ReaderAt, off, size int64) error
 
 // compare compares the sum with the manifest.
 func (c *checker) compare(b *Bundle, i int) error {
-	f := b.manifest.Files[i]
-	got, want := hex.EncodeToString(c.hash.Sum(nil)), f.SHA256
-	if f.Packed != nil {
-		want = f.Packed.SHA256
-	}
-	if got != want {
+	if got, want := hex.EncodeToString(c.hash.Sum(nil)), b.manifest.Files[i].SHA256; got != want {
 		return b.errorAt(i, sumsDiffer(got, want), nil)
-	}
-	if f.Packed != nil {
-		_, err := b.ReadFile(f.Path)
-		return err
 	}
 	return nil
 }
@@ -198,12 +189,12 @@ func (c *checker) checkStored(ctx context.Context, b *Bundle, s *fileStore, i in
 			return err
 		}
 	}
-	var err error
 	if f.Packed != nil {
-		err = c.sum(ctx, s.r, p.data, f.Packed.Size)
-	} else {
-		err = c.sumRaw(ctx, s, p, f)
+		_, err := b.ReadFile(f.Path)
+		c.read(int(f.Packed.Size))
+		return err
 	}
+	err := c.sumRaw(ctx, s, p, f)
 	var e *Error
 	switch {
 	case errors.As(err, &e):

@@ -40,6 +40,9 @@ func (s *dirStore) signed() (manifest, signature []byte, err error) {
 
 func (s *dirStore) read(name string, limit int64) ([]byte, error) {
 	st, err := s.root.Lstat(name)
+	if name == ManifestName && errors.Is(err, fs.ErrNotExist) {
+		return nil, s.wrong(name, "there is none: the directory is no bundle, or not a whole one", err)
+	}
 	if err == nil && (!st.Mode().IsRegular() || st.Size() > limit) {
 		err = errors.New("it is not a file as gofleet makes it")
 	}

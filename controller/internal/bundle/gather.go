@@ -152,7 +152,8 @@ func (g *gathered) downloaded(out []byte) error {
 	}
 }
 
-// graph adds the go.mod files that go.sum names.
+// graph adds the go.mod files that go.sum names. What else the cache may have
+// of these modules, from other projects, is left out.
 func (g *gathered) graph(sum []byte, download string) error {
 	for line := range strings.Lines(string(sum)) {
 		f := strings.Fields(line)
@@ -164,17 +165,15 @@ func (g *gathered) graph(sum []byte, download string) error {
 		if err != nil {
 			return err
 		}
-		for _, suffix := range []string{".mod", ".info"} {
-			file := filepath.Join(download, filepath.FromSlash(base)+suffix)
-			if _, err := os.Stat(file); err != nil {
-				continue // an old line: nothing needs it any more
-			}
-			if err := g.file(v, suffix, file); err != nil {
-				return err
-			}
-			g.mods[v] = true
-			g.sums[f[0]+" "+f[1]] = f[2]
+		file := filepath.Join(download, filepath.FromSlash(base)+".mod")
+		if _, err := os.Stat(file); err != nil {
+			continue // an old line: nothing needs it any more
 		}
+		if err := g.file(v, ".mod", file); err != nil {
+			return err
+		}
+		g.mods[v] = true
+		g.sums[f[0]+" "+f[1]] = f[2]
 	}
 	return nil
 }

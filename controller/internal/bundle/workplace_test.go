@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/mod/module"
 )
 
 func names(t *testing.T, dir string) []string {
@@ -86,6 +88,26 @@ func TestForeignWorkplace(t *testing.T) {
 	}
 	if got := names(t, precious); len(got) != 1 {
 		t.Error("what the link leads to was cleared")
+	}
+}
+
+func TestDirectoryThatIsNone(t *testing.T) {
+	if _, err := Open(t.TempDir(), Options{}); err == nil || !strings.Contains(err.Error(), "the directory is no bundle") {
+		t.Errorf("an empty directory: %v", err)
+	}
+}
+
+// What other projects left in the module cache does not come along.
+func TestGraphTakesGoModOnly(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(dir, "example.org/a/@v"), 0o755))
+	for _, suffix := range []string{".mod", ".info", ".zip"} {
+		must(t, os.WriteFile(filepath.Join(dir, "example.org/a/@v/v1.0.0"+suffix), nil, 0o644))
+	}
+	g := &gathered{files: map[string]string{}, mods: map[module.Version]bool{}, sums: map[string]string{}}
+	must(t, g.graph([]byte("example.org/a v1.0.0/go.mod h1:x=\nexample.org/gone v1.0.0/go.mod h1:y=\n"), dir))
+	if len(g.files) != 1 || g.files["example.org/a/@v/v1.0.0.mod"] == "" || len(g.mods) != 1 {
+		t.Errorf("taken are %v", g.files)
 	}
 }
 
