@@ -111,8 +111,13 @@ func (g *gathered) add(ctx context.Context, file, cache string) error {
 	if wrong := g.downloaded(out); wrong != nil || err != nil {
 		return cmp.Or(wrong, err)
 	}
-	// The whole graph, as `go list -m all` and `go mod tidy` want to see it.
+	// The whole graph, as `go mod tidy` wants to see it, and what `go list -m all`
+	// asks about the versions in it that are selected.
 	if _, err := run.output(ctx, "mod", "graph"); err != nil {
+		return err
+	}
+	selected, err := run.output(ctx, "list", "-m", "-e", "-f", "{{with .Replace}}{{.Path}} {{.Version}}{{else}}{{.Path}} {{.Version}}{{end}}", "all")
+	if err != nil {
 		return err
 	}
 	private, err := run.output(ctx, "env", "GONOSUMDB")
@@ -123,7 +128,11 @@ func (g *gathered) add(ctx context.Context, file, cache string) error {
 	if sum, err = os.ReadFile(filepath.Join(tmp, "go.sum")); err != nil {
 		return err
 	}
-	return g.graph(sum, filepath.Join(cache, "cache", "download"))
+	download := filepath.Join(cache, "cache", "download")
+	if err := g.graph(sum, download); err != nil {
+		return err
+	}
+	return g.infos(selected, download)
 }
 
 // downloaded reads what `go mod download -json` says.
@@ -174,6 +183,30 @@ func (g *gathered) graph(sum []byte, download string) error {
 		}
 		g.mods[v] = true
 		g.sums[f[0]+" "+f[1]] = f[2]
+	}
+	return nil
+}
+
+// infos adds the .info files of modules that are listed with their versions; one
+// without, such as the main module, has none.
+func (g *gathered) infos(list []byte, download string) error {
+	for line := range strings.Lines(string(list)) {
+		f := strings.Fields(line)
+		if len(f) != 2 {
+			continue
+		}
+		v := module.Version{Path: f[0], Version: f[1]}
+		name, err := versionFile(v, ".info")
+		if err != nil {
+			return err
+		}
+		file := filepath.Join(download, filepath.FromSlash(name))
+		if _, err := os.Stat(file); err != nil {
+			continue // nobody has it any more; it is built without
+		}
+		if err := g.file(v, ".info", file); err != nil {
+			return err
+		}
 	}
 	return nil
 }

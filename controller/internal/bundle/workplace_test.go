@@ -109,6 +109,10 @@ func TestGraphTakesGoModOnly(t *testing.T) {
 	if len(g.files) != 1 || g.files["example.org/a/@v/v1.0.0.mod"] == "" || len(g.mods) != 1 {
 		t.Errorf("taken are %v", g.files)
 	}
+	must(t, g.infos([]byte("example.org/main \nexample.org/a v1.0.0\n../lib \n"), dir))
+	if len(g.files) != 2 || g.files["example.org/a/@v/v1.0.0.info"] == "" {
+		t.Errorf("with those that are selected: %v", g.files)
+	}
 }
 
 // Nobody waits for who might write to a FIFO.
