@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -42,6 +44,9 @@ archive's content, also an official one's, and keeps the proof beside the file.`
 			}
 			ui.Start()
 			for _, file := range args {
+				if archive := strings.TrimSuffix(strings.TrimSuffix(file, ".asc"), release.EvidenceSuffix); archive != file && slices.Contains(args, archive) {
+					continue // as with archives/*: it is read with its archive
+				}
 				if _, err := release.ParseName(filepath.Base(file)); err != nil && bundle.Is(file) {
 					errs = append(errs, hint(fmt.Errorf("verify %s: it is no archive", file), "if it is a bundle: gofleet bundle verify "+file))
 					continue

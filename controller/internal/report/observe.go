@@ -142,7 +142,8 @@ func reason(res *fleet.Result) string {
 	var failed []string
 	for _, c := range res.Checks {
 		if c.Status == wire.Fail {
-			failed = append(failed, fmt.Sprintf("%s %s, wanted %s", c.Name, c.Actual, c.Wanted))
+			what := c.Name + " " + strings.TrimPrefix(c.Actual, c.Name+" ")
+			failed = append(failed, what+", wanted "+c.Wanted)
 		}
 	}
 	switch {

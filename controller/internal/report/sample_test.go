@@ -59,7 +59,7 @@ func sample() *fleet.Outcome {
 	for i, memory := range []string{"0.9 GB", "1.1 GB", "1.1 GB"} {
 		add(fmt.Sprintf("cache%d", i+1), wire.Report{Status: wire.Unmet, Error: unmet, Checks: []wire.Check{
 			{Name: "memory", Status: wire.Fail, Actual: memory, Wanted: "at least 2 GB", Hint: "give the host more memory, or lower gofleet_preconditions.memory.min"},
-			{Name: "glibc", Status: wire.Fail, Actual: "2.17", Wanted: "at least 2.28", Hint: "a newer distribution; cgo programs built elsewhere would not start here"},
+			{Name: "glibc", Status: wire.Fail, Actual: "glibc 2.17", Wanted: "at least glibc 2.28", Hint: "a newer distribution; cgo programs built elsewhere would not start here"},
 		}})
 	}
 	for i := 1; i <= 2; i++ {
