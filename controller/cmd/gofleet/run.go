@@ -410,8 +410,8 @@ func runID(now time.Time) string {
 // whoAmI is what a host tells others who find it locked: user@machine.
 func whoAmI() string {
 	host, _ := os.Hostname()
-	name := os.Getenv("USER") // for a uid that this machine has no name for
-	if u, err := user.Current(); err == nil {
+	name := os.Getenv("USER")
+	if u, err := user.Current(); name == "" && err == nil {
 		name = u.Username // cron and services have no USER
 	}
 	return name + "@" + host
