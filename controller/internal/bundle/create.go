@@ -69,6 +69,11 @@ func Create(ctx context.Context, o CreateOptions) (*Created, error) {
 	if err := o.checkPackages(); err != nil {
 		return nil, err
 	}
+	w, err := o.writer() // where it cannot be written, nothing is fetched for it
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
 	packages, err := o.packages(ctx)
 	if err != nil {
 		return nil, err
@@ -103,7 +108,7 @@ func Create(ctx context.Context, o CreateOptions) (*Created, error) {
 	if len(sources) == 0 {
 		return nil, errors.New("nothing is to go into the bundle")
 	}
-	return o.write(ctx, sources)
+	return o.write(ctx, w, sources)
 }
 
 // logPatience is how long a bundle without modules waits for the log.
@@ -123,12 +128,7 @@ func (o *CreateOptions) toolchainLog(ctx context.Context, archives []string) ([]
 }
 
 // write writes the sources and what is made of them.
-func (o *CreateOptions) write(ctx context.Context, sources []Source) (*Created, error) {
-	w, err := o.writer()
-	if err != nil {
-		return nil, err
-	}
-	defer w.Close()
+func (o *CreateOptions) write(ctx context.Context, w *Writer, sources []Source) (*Created, error) {
 	var total int64
 	for _, s := range sources {
 		total += s.Size
@@ -146,7 +146,7 @@ func (o *CreateOptions) write(ctx context.Context, sources []Source) (*Created, 
 			return nil, err
 		}
 	}
-	_, err = w.Add(ctx, BytesSource(SBOMName, 0o644, newSBOM(o.MadeBy, w.Files())))
+	_, err := w.Add(ctx, BytesSource(SBOMName, 0o644, newSBOM(o.MadeBy, w.Files())))
 	if err == nil {
 		err = w.Finish(o.Key)
 	}

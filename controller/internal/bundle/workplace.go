@@ -104,7 +104,13 @@ func (w *workplace) exchange() error {
 	return os.Rename(w.at(newTree), w.final)
 }
 
-// Close removes what is still in it, and itself.
+// Close removes what is still in it, and itself. A second Close does nothing: the
+// next gofleet may have it by then.
 func (w *workplace) Close() error {
-	return errors.Join(os.RemoveAll(w.dir), w.lock.Close())
+	if w.lock == nil {
+		return nil
+	}
+	err := errors.Join(os.RemoveAll(w.dir), w.lock.Close())
+	w.lock = nil
+	return err
 }

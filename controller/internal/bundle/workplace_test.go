@@ -79,6 +79,38 @@ func TestKilledWhileExchanging(t *testing.T) {
 	must(t, b.Close())
 }
 
+// A writer that has ended has no hand in what the next one does.
+func TestClosedTwice(t *testing.T) {
+	site := filepath.Join(t.TempDir(), "site.bundle")
+	first, err := NewFileWriter(site, "0.1.0", 0)
+	must(t, err)
+	first.Close()
+	second, err := NewFileWriter(site, "0.1.0", 0)
+	must(t, err)
+	defer second.Close()
+	first.Close()
+	if _, err := os.Stat(filepath.Join(filepath.Dir(site), ".site.bundle.new")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDirectoryBelowOnesThatAreNotThere(t *testing.T) {
+	dir, key := t.TempDir(), newKey(t)
+	site := filepath.Join(dir, "a", "b", "site")
+	writeDir(t, site, key)
+	b, err := Open(site, trusting(key))
+	must(t, err)
+	must(t, b.Close())
+}
+
+// Nothing is fetched for a bundle that cannot be written.
+func TestOutputIsTriedFirst(t *testing.T) {
+	_, err := Create(t.Context(), CreateOptions{Versions: []string{"1.26.8"}, Output: filepath.Join(t.TempDir(), "gone", "site.bundle")})
+	if err == nil || !strings.Contains(err.Error(), "write bundle") {
+		t.Errorf("it says %v", err)
+	}
+}
+
 func TestForeignWorkplace(t *testing.T) {
 	dir, precious := t.TempDir(), t.TempDir()
 	must(t, os.WriteFile(filepath.Join(precious, "file"), nil, 0o644))

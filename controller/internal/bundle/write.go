@@ -82,13 +82,16 @@ func NewFileWriter(path, madeBy string, split int64) (*Writer, error) {
 	return newWriter(t, madeBy), nil
 }
 
-// NewDirWriter writes a bundle that is a directory. One that is there is
-// replaced, if it is a bundle or empty.
+// NewDirWriter writes a bundle that is a directory, and makes those above it. One
+// that is there is replaced, if it is a bundle or empty.
 func NewDirWriter(path, madeBy string) (*Writer, error) {
 	if entries, err := os.ReadDir(path); err == nil && len(entries) > 0 {
 		if _, err := os.Stat(filepath.Join(path, ManifestName)); err != nil {
 			return nil, fmt.Errorf("write bundle: %s holds something else: name an empty directory or one that is not there", path)
 		}
+	}
+	if err := os.MkdirAll(filepath.Dir(filepath.Clean(path)), 0o755); err != nil {
+		return nil, fmt.Errorf("write bundle: %w", err)
 	}
 	work, err := newWorkplace(path)
 	if err != nil {
