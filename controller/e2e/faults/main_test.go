@@ -167,6 +167,7 @@ func wantWholeBy(t *testing.T, w *rig.World, vars rig.Vars, tc *rig.Toolchain, a
 	}
 	for _, h := range w.Hosts() {
 		wantCurrent(t, h, tc)
+		check(t, h.Gone(t.Context())) // an agent that has reported may take a moment to end
 		if err := h.Clean(); err != nil {
 			t.Error(err)
 		}
