@@ -179,16 +179,24 @@ func TestReplacedAgent(t *testing.T) {
 		_, err := h.Exec(t.Context(), "sh", "-c", `dir=/usr/local/lib/gofleet/agent; agent=$(ls $dir); export dir agent; `+ways[i])
 		check(t, err)
 	}
+	const opened = 1 // where all of gofleet_root was open to others: nothing in it is believed
 	for _, args := range [][]string{{"audit"}, {"apply"}} {
-		_, err := w.MustRun(t.Context(), rig.Want(a), args...)
+		o, err := w.Run(t.Context(), rig.Want(a), args...)
 		check(t, err)
 		for i, h := range w.Hosts() {
 			if _, err := os.Lstat(h.Path("/usr/local/evil")); err == nil {
 				t.Errorf("%s ran what another user had put there: %s", args[0], ways[i])
 			}
+			refused := o.Of(h.Name).Error != nil && o.Of(h.Name).Error.Kind == "link_refused"
+			if got := o.Of(h.Name); refused != (i == opened) || !refused && got.Status != "ok" {
+				t.Errorf("%s: %s: %s", args[0], got, ways[i])
+			}
 			wantCurrent(t, h, a)
 		}
 	}
+	_, err = w.Hosts()[opened].Exec(t.Context(), "chmod", "755", "/usr/local/lib/gofleet")
+	check(t, err)
+	wantWhole(t, w, rig.Want(a), a)
 }
 
 // TestWrongClock upgrades hosts whose clocks are decades ahead and behind, with
