@@ -122,7 +122,10 @@ func TestUserCache(t *testing.T) {
 
 // Every kind of login shell hands the line over unharmed, noisy ones too.
 func TestLoginShells(t *testing.T) {
-	const root = `/opt/it's a "root" \ with $HOME, ! and ;/go`
+	const (
+		root   = `/opt/it's_a_"root"_\_with_$HOME,_!_and_;/go`
+		spaced = `/opt/it's a "root" \ with $HOME, ! and ;/go` // below a name that ls cannot tell: passed over
+	)
 	for _, shell := range []string{"dash", "bash", "busybox", "fish", "tcsh", "zsh"} {
 		path, err := exec.LookPath(shell)
 		if err != nil {
@@ -141,10 +144,12 @@ func TestLoginShells(t *testing.T) {
 			s := startSSHD(t, sshdOptions{shell: path, setup: setup})
 			// The words arrive as they are: the agent starts from root's parent.
 			parent := filepath.Join(s.home, filepath.Dir(root))
-			if err := os.MkdirAll(parent, 0o755); err != nil {
-				t.Fatal(err)
+			for _, dir := range []string{parent, filepath.Join(s.home, filepath.Dir(spaced))} {
+				if err := os.MkdirAll(dir, 0o755); err != nil {
+					t.Fatal(err)
+				}
+				chown(t, dir, 6003)
 			}
-			chown(t, parent, 6003)
 			for _, become := range []*Become{nil, {User: "guest"}} {
 				target := s.target("guest")
 				if become != nil {
@@ -159,6 +164,9 @@ func TestLoginShells(t *testing.T) {
 					t.Errorf("hello is %+v", h)
 				}
 				session.Close()
+			}
+			if got := ask(t, start(t, s.dial(s.target("guest")), launchOf2(t, s.home+spaced)), "temp"); !strings.HasPrefix(got, s.home+"/guest/.gofleet-") {
+				t.Errorf("started from %s, not in the home", got)
 			}
 		})
 	}
