@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -122,6 +123,11 @@ func TestKeyFileGiven(t *testing.T) {
 // A terminal that goes away ends a run cleanly, however often that is told; the
 // next signal of another kind ends it at once.
 func TestHangup(t *testing.T) {
+	// Whoever runs the tests with nohup has this process ignore hangups, and
+	// gofleet leave it at that: who listens ends that.
+	heard := make(chan os.Signal, 2)
+	signal.Notify(heard, syscall.SIGHUP)
+	defer signal.Stop(heard)
 	ctx, i, done := watchSignals(t.Context())
 	defer done()
 	stop := i.run()
